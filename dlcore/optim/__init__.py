@@ -1,0 +1,30 @@
+"""Optimizers: how gradients change weights.  A room each, like those of `dlcore.ops`, because an update is a kernel.
+
+    SGD     momentum, Nesterov's form, weight decay
+    Adam    Kingma and Ba, 2015
+    AdamW   the same with decoupled weight decay (Loshchilov and Hutter, 2019)
+
+`optimizer.update(graph, weights)` puts one fused call per run of adjoining weights into the graph; the planner is given it as
+`updates=`.  The learning rate is slot `lr`, the number of the step, from 1 on, slot `step`; a step whose gradients are not
+finite changes nothing.
+"""
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+ROOMS: dict[str, tuple[str, ...]] = {"sgd": ("SGD",), "adam": ("Adam", "AdamW")}
+_HOME = {name: room for room, names in ROOMS.items() for name in names} | {"Optimizer": "base", "get": "base"}
+__all__ = ["ROOMS", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

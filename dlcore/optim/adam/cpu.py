@@ -1,0 +1,23 @@
+import math
+
+import numpy as np
+
+from dlcore.compiler.language import kernel
+from dlcore.ops.formulas import adam_update, moment
+from dlcore.optim import adam as _  # noqa: F401  (declares)
+
+
+@kernel
+def adam(gradient, status, factor, lr, step, rest1, rest2, eps, weight_decay, weight, m, v):
+    """One pass; the corrections 1 - beta**step are by expm1 and log1p, which keep their digits in float32."""
+    if status[0] == 0:
+        scale = factor[0] if factor.shape[0] > 0 else np.float32(1)
+        rate = -lr / math.expm1(np.float32(step) * math.log1p(-rest1))
+        root = np.float32(1) / math.sqrt(-math.expm1(np.float32(step) * math.log1p(-rest2)))
+        kept = np.float32(1) - lr * weight_decay
+        for i in range(weight.shape[0]):
+            g = gradient[i] * scale
+            first = moment(m[i], g, rest1)
+            second = moment(v[i], g * g, rest2)
+            m[i], v[i] = first, second
+            weight[i] = adam_update(weight[i] * kept, first, second, rate, root, eps)
