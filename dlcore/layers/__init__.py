@@ -1,0 +1,44 @@
+"""Layers with Keras's names: weights, their initial values, and a call into `dlcore.ops`.  Imported when first used."""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {
+    "Layer": "layer",
+    "Input": "layer",
+    "Dense": "core",
+    "Activation": "core",
+    "ReLU": "core",
+    "Softmax": "core",
+    "Dropout": "core",
+    "Flatten": "core",
+    "Reshape": "core",
+    "Concatenate": "merge",
+    "Add": "merge",
+    "Multiply": "merge",
+}
+_MODULES = ("activations", "initializers")
+__all__ = [*_PUBLIC, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        value = getattr(importlib.import_module(f"dlcore.layers.{_PUBLIC[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"dlcore.layers.{name}")
+    else:
+        raise AttributeError(f"module 'dlcore.layers' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from dlcore.layers import activations, initializers
+    from dlcore.layers.core import Activation, Dense, Dropout, Flatten, ReLU, Reshape, Softmax
+    from dlcore.layers.layer import Input, Layer
+    from dlcore.layers.merge import Add, Concatenate, Multiply

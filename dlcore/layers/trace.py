@@ -1,0 +1,65 @@
+"""Where a model is being turned into a graph: which graph, for training or not, and which outputs came from which
+logits.
+
+A layer's weights are `Variable`s.  While a trace is open, reading a layer's attribute gives the graph's tensor of that
+weight; otherwise it gives the Variable.  So `call` is written with ops on `self.kernel`, and `build` with shapes and
+initial values.
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlcore.graph import Graph, Tensor
+
+_open = threading.local()
+
+
+class Trace:
+    """graph: what calls go into.  training: whether dropout draws.  differentiable: whether a gradient may be asked
+    for. origins: id(tensor) -> (tensor, activation, its input)."""
+
+    def __init__(self, graph: Graph, training: bool, differentiable: bool = True):
+        self.graph, self.training, self.differentiable = graph, training, differentiable
+        self.origins: dict[int, tuple[Tensor, str, Tensor]] = {}
+
+    def tensor(self, variable: Any) -> Tensor:
+        """The graph's leaf for a weight."""
+        if variable.statistic:
+            return self.graph.statistic(variable.key, *variable.shape)
+        return self.graph.weight(variable.key, *variable.shape, group=variable.group)
+
+    def note(self, out: Tensor, activation: str, logits: Tensor) -> Tensor:
+        """Remembers that `out` is activation(logits), so that a loss can be computed on the logits.  Returns `out`."""
+        self.origins[id(out)] = out, activation, logits
+        return out
+
+
+def current() -> Trace | None:
+    return getattr(_open, "trace", None)
+
+
+@contextmanager
+def tracing(trace: Trace | None) -> Iterator[None]:
+    """Opens a trace in this thread; None closes the one that is open for a while (`build` runs outside)."""
+    before, _open.trace = current(), trace
+    try:
+        yield
+    finally:
+        _open.trace = before
+
+
+def origin(tensor: Tensor) -> tuple[str, Tensor]:
+    """("softmax", logits) where `tensor` is a softmax made by a layer, ("linear", itself) for a layer without
+    activation."""
+    trace = current()
+    found = trace.origins.get(id(tensor)) if trace else None
+    return (found[1], found[2]) if found else ("", tensor)
+
+
+def note(out: Tensor, activation: str, logits: Tensor) -> Tensor:
+    trace = current()
+    return trace.note(out, activation, logits) if trace else out

@@ -1,0 +1,24 @@
+"""Architectures composed of layers.  Imported when first used."""
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_PUBLIC = {"mlp": "perceptron"}
+__all__ = [*_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'dlcore.models' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dlcore.models.{_PUBLIC[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from dlcore.models.perceptron import mlp as mlp

@@ -1,0 +1,112 @@
+"""Where the batches of an epoch come from: arrays in memory, in an order drawn for (seed, epoch), or an iterable of
+batches.
+
+A feed yields runners that hold the next batch.  It can start anywhere in an epoch, so that training resumes at any
+step.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.errors import DataError, UsageError
+from dlcore.layers.initializers import generator
+from dlcore.training import dataset
+from dlcore.training.dataset import DataSet
+from dlcore.training.programs import Runner, signature
+
+if TYPE_CHECKING:
+    from dlcore.training.model import Model
+
+SHUFFLE = 0x5F          # tells the generator of the order from those of initial weights
+
+
+def order(rows: int, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
+    """The rows in the order in which an epoch takes them, int32."""
+    if not shuffle:
+        return np.arange(rows, dtype=np.int32)
+    return generator(seed, SHUFFLE, epoch).permutation(rows).astype(np.int32)
+
+
+class ArrayFeed:
+    """A data set in memory: bound once, gathered inside the program; the last, smaller batch is a program of its
+    own."""
+
+    def __init__(self, model: Model, data: DataSet, batch_size: int, shuffle: bool, seed: int):
+        if data.rows >= 1 << 31:
+            raise DataError("too many rows", expected="fewer than 2^31", got=str(data.rows))
+        self.rows, self.batch, self.shuffle, self.seed = data.rows, min(batch_size, data.rows), shuffle, seed
+        self.steps_per_epoch = -(-data.rows // self.batch)
+        self.model, self.data = model, data
+        self.generation = -1
+        self.runners: dict[int, Runner] = {}
+
+    def bind(self) -> None:
+        """Programs for the whole batches and for the rest, on the memory that the weights have now."""
+        store = self.model.store
+        if self.generation == store.generation:
+            return
+        sizes = {self.batch, self.rows % self.batch or self.batch}
+        weighted = self.data.weight is not None
+        signatures = {n: signature(self.model, "train", n, self.data.x, self.data.y, weighted, self.rows)
+                      for n in sizes}
+        # all planned before one is bound
+        programs = {n: self.model.programs.program(sig) for n, sig in signatures.items()}
+        names = [f.name for f in (*signatures[self.batch].x, *signatures[self.batch].y)] + ["sample_weight"] * weighted
+        data = {f"data/{n}": a for n, a in zip(names, self.data.arrays(), strict=True)}
+        for n, program in programs.items():
+            used = {name: a for name, a in data.items() if name in program.sizes}
+            self.runners[n] = self.model.programs.bind(program, signatures[n], used, self.seed)
+        self.generation = store.generation
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:
+        """The runners of an epoch's steps, from step `start` on."""
+        self.bind()
+        rows, batch, runners = order(self.rows, self.seed, epoch, self.shuffle), self.batch, self.runners
+        taken = memoryview(rows)        # type: ignore[arg-type]
+        for at in range(start * batch, self.rows, batch):
+            ids = taken[at:at + batch]
+            runner = runners[len(ids)]
+            runner.rows[:] = ids
+            yield runner
+
+
+class IterableFeed:
+    """Batches that the user makes: (x, y) or (x, y, sample_weight), each of any size."""
+
+    def __init__(self, model: Model, batches: Iterable[Any], steps_per_epoch: int | None, class_weight: Any, seed: int):
+        self.model, self.batches, self.seed, self.class_weight = model, batches, seed, class_weight
+        self.steps_per_epoch = steps_per_epoch
+        self.endless: Iterator[Any] | None = iter(batches) if steps_per_epoch else None
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:
+        """The runners of an epoch's steps; batches before step `start` are drawn and left out."""
+        source, count = (self.endless or iter(self.batches)), 0
+        while self.steps_per_epoch is None or count < self.steps_per_epoch:
+            item = next(source, None)
+            if item is None:
+                break
+            if count >= start:
+                yield self.runner(item)
+            count += 1
+        if count == 0 or (self.steps_per_epoch or 0) > count:
+            raise DataError("the iterable of batches ran out", where=f"epoch {epoch}, step {count}",
+                            hint="pass something that can be iterated once per epoch (a list, a Sequence), not a "
+                                 "generator, or one that goes on, with steps_per_epoch")
+
+    def runner(self, item: Any) -> Runner:
+        """The runner of one batch, which it has taken in."""
+        batch = batch_of(self.model, item, self.class_weight)
+        s = signature(self.model, "train", batch.rows, batch.x, batch.y, batch.weight is not None)
+        runner = self.model.programs.runner(s, self.seed)
+        runner.put(batch.arrays())
+        return runner
+
+
+def batch_of(model: Model, item: Any, class_weight: Any = None) -> DataSet:
+    """(x, y) or (x, y, sample_weight), checked."""
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+        raise UsageError("a batch is a tuple (x, y) or (x, y, sample_weight)", got=type(item).__name__)
+    return dataset.make(model, item[0], item[1], item[2] if len(item) == 3 else None, class_weight)

@@ -1,0 +1,19 @@
+"""What `fit` returns: losses and metrics, epoch by epoch."""
+from __future__ import annotations
+
+from typing import Any
+
+
+class History:
+    """history: name -> one number per epoch ("loss", "accuracy", "val_loss", ...).  epoch: their numbers, from 0."""
+
+    def __init__(self, params: dict[str, Any] | None = None):
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.params = dict(params or {})
+
+    def append(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds an epoch."""
+        self.epoch.append(epoch)
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)

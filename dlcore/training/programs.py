@@ -1,0 +1,199 @@
+"""From a model to programs: a training step, an evaluation, a prediction, for one batch size each.
+
+A program's inputs are the batch itself, or, where the data lies in memory, the numbers of its rows: then the data set
+is bound to the user's arrays and the program gathers what it needs.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore import ops
+from dlcore.errors import UsageError
+from dlcore.graph import Graph, ProgramCache, Slot, Tensor, plan
+from dlcore.graph.cache import program_bytes
+from dlcore.layers.trace import Trace, tracing
+from dlcore.training.arrays import DTYPES
+
+if TYPE_CHECKING:
+    from dlcore.runtime import Instance, Program
+    from dlcore.training.model import Model
+    from dlcore.training.store import WeightStore
+
+CACHE_BYTES = 1 << 30
+WHOLE = ("ids", "integers")         # kinds of targets that stay integers
+LOSS_SCALE = Slot("loss_scale")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of a batch.  dtype: of the user's array; tail: its shape without the batch; whole: integers, not
+    floats."""
+
+    name: str
+    dtype: str
+    tail: tuple[int, ...]
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a program is made for, and found again by.  rows: of the data set that it gathers from, 0 for batches."""
+
+    kind: str                       # "train", "evaluate", "predict"
+    batch: int
+    rows: int
+    x: tuple[Field, ...]
+    y: tuple[Field, ...] = ()
+    weighted: bool = False
+
+
+def signature(model: Model, kind: str, batch: int, x: Sequence[np.ndarray], y: Sequence[np.ndarray] = (),
+              weighted: bool = False, rows: int = 0) -> Signature:
+    """The signature for these arrays (of which only dtypes and shapes matter)."""
+    network = model.network
+    xs = tuple(Field(f"x/{n}", DTYPES[a.dtype], a.shape[1:], s.dtype == "i32")
+               for n, a, s in zip(network.input_names, x, network.inputs, strict=True))
+    ys: tuple[Field, ...] = ()
+    if y:
+        objective = model.objective
+        ys = tuple(Field(f"y/{n}", DTYPES[a.dtype], a.shape[1:], objective.kind(i, a) in WHOLE)
+                   for i, (n, a) in enumerate(zip(objective.target_names, y, strict=True)))
+    if not rows:                    # a batch is converted on its way in: the user's dtype does not matter
+        xs, ys = (tuple(Field(f.name, "i32" if f.whole else "f32", f.tail, f.whole) for f in fs) for fs in (xs, ys))
+    return Signature(kind, batch, rows, xs, ys, weighted)
+
+
+def leaf(graph: Graph, s: Signature, f: Field, ids: Tensor | None) -> Tensor:
+    """The tensor of one array of a batch."""
+    if ids is None:
+        return graph.input(f.name, s.batch, *f.tail, dtype=f.dtype)
+    data = graph.data(f.name, s.rows, *f.tail, dtype=f.dtype)
+    return ops.gather(data, ids) if f.whole or f.dtype == "f32" else ops.gather(data, ids, scale=1.0)
+
+
+def make(model: Model, s: Signature) -> Program:
+    """Traces the model and plans the program."""
+    store = model.store
+    graph = Graph(store.parameters, precision=model.precision)
+    trace = Trace(graph, s.kind == "train", s.kind == "train")
+    with tracing(trace):
+        ids = graph.input("rows", s.batch, dtype="i32") if s.rows else None
+        x = [leaf(graph, s, f, ids) for f in s.x]
+        y = [leaf(graph, s, f, ids) for f in s.y]
+        weight = leaf(graph, s, Field("sample_weight", "f32", (), False), ids) if s.weighted else None
+        outputs = model.network.apply(x)
+        if s.kind == "predict":
+            return plan(graph, dict(zip(model.network.output_names(), outputs, strict=True)))
+        total, sums, weighted = model.objective.tensors(outputs, y, weight)
+        if s.kind == "evaluate":
+            return plan(graph, {"sums": sums})
+        weights = [trace.tensor(v) for v in model.trained_variables if v.key in graph.leaves]
+        if not weights:
+            raise UsageError("the model has no weights to train", hint="add layers, or set layer.trainable = True")
+        seeds = {} if weight is None else {total: ops.scale(weight, LOSS_SCALE)}
+
+        def updates() -> None:
+            ops.check_finite(weighted, graph.status)
+            model.optimizer.update(graph, weights)
+        return plan(graph, {"sums": sums}, gradients={total: weights}, seeds=seeds, updates=updates)
+
+
+@dataclass
+class Runner:
+    """A program bound to memory, and what a step touches in it.
+
+    constants  slots to set once, before the first run
+    scalars  slots to set before each run: `lr` and `step`, where the program has them
+    sums     what the step reports, f32[width of the objective]
+    status   not zero once a step met a value that is not finite
+    rows     the numbers of the batch's rows, where the program gathers
+
+    The last three are memoryviews: an element of one is read in a third of the time that a NumPy array takes.
+    """
+
+    instance: Instance
+    batch: int
+    constants: dict[str, Any] = field(default_factory=dict)
+    scalars: dict[str, Any] = field(default_factory=dict)
+    sums: Any = None
+    status: Any = None
+    rows: Any = None
+    inputs: tuple[np.ndarray | None, ...] = ()
+    version: int = -1               # of the weights that were packed
+    generation: int = -1            # of the memory that it is bound to
+
+    def put(self, arrays: Sequence[np.ndarray]) -> None:
+        """Copies a batch into the inputs (None: one that the program does not read), converting dtypes."""
+        for view, array in zip(self.inputs, arrays, strict=True):
+            if view is not None:
+                view[...] = array
+
+    def read(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The arrays that the program reads."""
+        return tuple(a for a, view in zip(arrays, self.inputs, strict=True) if view is not None)
+
+    def run(self) -> None:
+        """Runs a step with the slots as `scalars` says."""
+        if self.constants:
+            self.instance.run(**self.constants, **self.scalars)
+            self.constants = {}
+        else:
+            self.instance.run(**self.scalars)
+
+    def call(self, arrays: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+        """The same on a batch, whose arrays are in the order of the inputs; returns copies of the outputs."""
+        if self.constants:
+            out = self.instance.call(arrays, **self.constants, **self.scalars)
+            self.constants = {}
+            return out
+        return self.instance.call(arrays, **self.scalars)
+
+
+class Programs:
+    """The programs of a model, found by signature, least recently used out first; and runners bound to its store."""
+
+    def __init__(self, model: Model):
+        self.model, self.cache = model, ProgramCache(CACHE_BYTES)
+        self.runners = ProgramCache(CACHE_BYTES, lambda runner: program_bytes(runner.instance))
+
+    def program(self, s: Signature) -> Program:
+        return self.cache.get(s, lambda: make(self.model, s))
+
+    def runner(self, s: Signature, seed: int = 0) -> Runner:
+        """A runner whose inputs are batches; kept for the next batch of this signature."""
+        program = self.program(s)
+        found = self.runners.get(s, lambda: self.bind(program, s, {}, seed))
+        if found.generation != self.model.store.generation:         # the memory has moved
+            self.runners.clear()
+            found = self.runners.get(s, lambda: self.bind(program, s, {}, seed))
+        return found
+
+    def bind(self, program: Program, s: Signature, data: dict[str, np.ndarray], seed: int) -> Runner:
+        """An instance of the program on the model's weights and these data sets."""
+        store: WeightStore = self.model.store
+        instance = store.bind(program, data)
+        constants = {"seed": seed, "loss_scale": 1.0 / s.batch}
+        runner = Runner(instance, s.batch, {n: v for n, v in constants.items() if n in program.slots},
+                        {n: 0 for n in ("lr", "step") if n in program.slots})
+        if not s.rows:
+            names = [f.name for f in (*s.x, *s.y)] + ["sample_weight"] * s.weighted
+            runner.inputs = tuple(instance[n] if n in program.leaves else None for n in names)
+        if s.kind != "predict":
+            runner.sums = memoryview(instance["sums"])
+        if s.kind == "train":
+            runner.status = memoryview(instance["status"])
+        if s.rows:
+            runner.rows = memoryview(instance["rows"])
+        runner.version, runner.generation = store.version, store.generation
+        return runner
+
+    def refresh(self, runner: Runner) -> None:
+        """Packs the weights again where they have changed."""
+        if runner.version != self.model.store.version:
+            if "prepare" in runner.instance.program.segments:
+                runner.instance.run("prepare")
+            runner.version = self.model.store.version

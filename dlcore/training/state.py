@@ -1,0 +1,62 @@
+"""Where a training stands, so that it can go on at any step as if it had never stopped."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.errors import ShapeError, UsageError
+
+if TYPE_CHECKING:
+    from dlcore.training.model import Model
+
+
+@dataclass
+class TrainingState:
+    """epoch: how many are finished.  position: steps done of the next one.  step: steps done in all.
+
+    totals, rows: the sums that the running epoch reports, and the samples they are of.  Weights, statistics and the
+    optimizer's state lie in the model; `export` and `restore` move all of it.  The order of an epoch is drawn for
+    (seed, epoch) and dropout for (seed, step), so nothing else is needed."""
+
+    seed: int = 0
+    epoch: int = 0
+    position: int = 0
+    step: int = 0
+    totals: list[float] = field(default_factory=list)
+    rows: int = 0
+
+    def start_epoch(self) -> None:
+        """Leaves an epoch that was stopped in the middle, and goes to the next."""
+        if self.position:
+            self.epoch, self.position, self.rows, self.totals = self.epoch + 1, 0, 0, []
+
+    def export(self, model: Model) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(arrays by name, numbers): copies, so that training may go on while they are written."""
+        arrays = {name: view.copy() for name, view in kept(model).items()}
+        arrays |= {f"state/{n}": a.copy() for n, a in model.store.state(model.optimizer.name).items()}
+        return arrays, {**vars(self), "totals": list(self.totals)}
+
+    @classmethod
+    def restore(cls, model: Model, arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> TrainingState:
+        """Puts a state back into a model of the same layers and optimizer.  Nothing is changed if something does not
+        fit."""
+        store, views = model.ensure_store(), kept(model)
+        state = {n.removeprefix("state/"): a for n, a in arrays.items() if n.startswith("state/")}
+        if differ := sorted(views.keys() ^ {n for n in arrays if not n.startswith("state/")}):
+            raise UsageError("this state is of another model", got=", ".join(differ[:5]))
+        for name, view in views.items():
+            if arrays[name].shape != view.shape:
+                raise ShapeError("this state is of another model", where=name, expected=str(view.shape),
+                                 got=str(arrays[name].shape))
+        store.take_state(state)
+        for name, view in kept(model).items():              # the memory may have moved
+            view[...] = arrays[name]
+        store.changed()
+        return cls(**numbers)
+
+
+def kept(model: Model) -> dict[str, np.ndarray]:
+    """Views of weights and statistics by name."""
+    return {f"{'statistics' if v.statistic else 'weights'}/{v.key}": v.array for v in model.variables}
