@@ -1,0 +1,1 @@
+"""Bytes to arrays: readers of images and tables, fitted preprocessing, splits."""

@@ -1,0 +1,66 @@
+"""Images in a NumPy archive: `x_train, y_train, x_test, y_test` as in Keras' `mnist.npz`, or `x, y`."""
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dlcore.data.dataset import Dataset, Parts
+from dlcore.errors import DataError
+
+_NAMES = (("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y"), ("images", "labels"),
+          ("data", "target"))
+_TEST_NAMES = (("x_test", "y_test"), ("test_images", "test_labels"))
+
+
+def read_npz(path: str | Path, labels: bool = True) -> Parts:
+    """The parts of an `.npz` archive; with `labels=False` its answers may be missing.
+
+    Raises `DataError` if it is damaged, holds Python objects, or has none of the names above.
+    """
+    path = Path(path)
+    try:
+        opened = np.load(path, allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise DataError("this is no .npz archive", where=str(path))
+        with opened as archive:
+            train = _find(archive, _NAMES, path, "train", labels)
+            test = _find(archive, _TEST_NAMES, path, "test", labels)
+            names = ", ".join(archive.files)
+    except FileNotFoundError:
+        raise DataError("there is no such file", where=str(path)) from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError("the archive is damaged or holds Python objects", where=str(path), got=str(error)) from error
+    if train is None and test is None:
+        raise DataError("the archive has no images under a known name", where=str(path), got=names,
+                        expected="; ".join(" and ".join(pair) for pair in (*_NAMES[:1], *_TEST_NAMES[:1], *_NAMES[1:])))
+    if train is None:
+        assert test is not None
+        return Parts(test)
+    return Parts(train, test)
+
+
+def _find(archive: np.lib.npyio.NpzFile, names: tuple[tuple[str, str], ...], path: Path, part: str,
+          labels: bool) -> Dataset | None:
+    for x_name, y_name in names:
+        if x_name in archive.files:
+            x = archive[x_name]
+            y = archive[y_name] if y_name in archive.files else None
+            where = f"{path}, {x_name}"
+            if x.ndim not in (3, 4) or x.dtype.kind not in "uif":
+                raise DataError("these are not images", where=where, expected="numbers in 3 or 4 dimensions",
+                                got=f"{x.dtype} {x.shape}")
+            if y is None and labels:
+                raise DataError("the archive has images without answers", where=where, expected=y_name)
+            if y is not None:
+                y = y.reshape(len(y)) if y.ndim == 2 and y.shape[1] == 1 else y
+                if y.ndim != 1 or len(y) != len(x):
+                    raise DataError("images and answers do not fit together", where=f"{path}, {y_name}",
+                                    expected=f"{len(x):,} answers", got=str(y.shape))
+            note = f"{part}: {len(x):,} images of {'x'.join(map(str, x.shape[1:]))}, {x.dtype}, from {path.name}"
+            return Dataset(x, y, str(path), (note,))
+    return None

@@ -1,0 +1,318 @@
+"""Tables: named columns of text, numbers and missing values, from csv, tsv and jsonl files or from rows in memory.
+
+Cells keep what the source says: text, a number, a truth value, or None where a value is missing.  What a column means
+is decided by `preprocess.py`, on the training rows.
+"""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from dlcore.data.files import open_data
+from dlcore.errors import DataError
+
+Cell: TypeAlias = str | float | int | bool | None
+Column: TypeAlias = list[Cell] | np.ndarray           # an array: float64, NaN where a value is missing
+MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"))
+LABEL_COLUMNS = ("label", "category", "class", "target", "intent")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length.  `lines` gives each row's place in its source, for messages; it counts from 1."""
+
+    columns: dict[str, Column]
+    lines: Sequence[int]
+    source: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(self.columns)
+
+    def take(self, rows: np.ndarray) -> Table:
+        """The rows with these indices, in this order."""
+        chosen = rows.tolist()
+        columns: dict[str, Column] = {
+            name: column[rows] if isinstance(column, np.ndarray) else [column[i] for i in chosen]
+            for name, column in self.columns.items()}
+        return Table(columns, [self.lines[i] for i in chosen], self.source)
+
+    def without(self, name: str) -> Table:
+        """All columns but one."""
+        columns = {key: column for key, column in self.columns.items() if key != name}
+        return Table(columns, self.lines, self.source, self.notes)
+
+    def place(self, row: int, name: str) -> str:
+        """Where a cell stands, for messages."""
+        return f"{self.source or 'the data'}, row {self.lines[row]}, column {name!r}"
+
+
+def read_table(source: str | Path, header: bool | None = None, known: Collection[str] = ()) -> Table:
+    """Read csv, tsv or jsonl, plain, gz or xz; `-` is standard input, where the first line tells which it is.
+
+    `header` says whether the first row names the columns; None decides by the rows, and notes it.  Columns without
+    names are called `c1`, `c2`, ...  A first row with one of the names in `known` is taken for a header.
+    Raises `DataError` naming the row if one is too short, too long or malformed, or if there are no rows.
+    """
+    with open_data(source) as file:
+        data = file.read()
+    text = _decode(data, source)
+    if not text.strip():
+        raise DataError("the file is empty", where=str(source))
+    kind = _kind(str(source), text)
+    if kind == "jsonl":
+        return _from_jsonl(text, str(source))
+    return _from_separated(text, str(source), kind, header, known)
+
+
+def _decode(data: bytes, source: str | Path) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError("the file is not UTF-8 text", where=f"{source}, row {line}",
+                        got=data[error.start:error.start + 4].hex(" "),
+                        hint="convert it, for example with iconv -f latin1 -t utf-8") from None
+
+
+def _kind(source: str, text: str) -> str:
+    """jsonl, or the character between cells."""
+    name = source.lower().removesuffix(".gz").removesuffix(".xz")
+    first = text.lstrip().partition("\n")[0]
+    if name.endswith((".tsv", ".tab")):
+        return "\t"
+    if name.endswith((".jsonl", ".ndjson", ".json")) or (first.startswith("{") and not name.endswith(".csv")):
+        return "jsonl"
+    return max(",;\t", key=first.count)
+
+
+def _from_separated(text: str, source: str, separator: str, header: bool | None, known: Collection[str]) -> Table:
+    rows, lines = _rows(text, source, separator)
+    width = len(rows[0])
+    has_header = _looks_like_header(rows, known) if header is None else header
+    names = rows[0] if has_header else [f"c{i + 1}" for i in range(width)]
+    _check_names(names, source, lines[0])
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != width:
+            raise DataError(f"a row is too {'short' if len(row) < width else 'long'}", where=f"{source}, row {line}",
+                            expected=f"{width} cells", got=str(len(row)))
+    if has_header:
+        rows, lines = rows[1:], lines[1:]
+    if not rows:
+        raise DataError("the file has a header and no rows", where=source)
+    columns: dict[str, Column] = {name: [None if row[i] in MISSING else row[i] for row in rows]
+                                  for i, name in enumerate(names)}
+    named = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
+    notes = (f"{len(rows):,} rows, {width} columns between {named}; "
+             + ("the first row names the columns" if has_header else "no header: columns are called c1, c2, ..."),)
+    return Table(columns, lines, source, notes)
+
+
+def _rows(text: str, source: str, separator: str) -> tuple[list[list[str]], list[int]]:
+    """The cells of every row that is not blank, stripped of spaces, and the line where each row begins."""
+    # a tab-separated file has no quoting: a quotation mark there is text
+    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, skipinitialspace=True,
+                        strict=True)
+    rows, lines, line = [], [], 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append([cell.strip() for cell in row])
+                lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError("a row is malformed", where=f"{source}, row {line}", got=str(error),
+                        hint="a cell with separators or quotes in it must be quoted, and its quotes doubled") from None
+    if not rows:
+        raise DataError("the file has no rows", where=source)
+    return rows, lines
+
+
+def _looks_like_header(rows: list[list[str]], known: Collection[str]) -> bool:
+    first, others = rows[0], rows[1:1001]
+    if not set(known).isdisjoint(first):
+        return True
+    if len(set(first)) < len(first) or any(cell in MISSING or is_number(cell) for cell in first):
+        return False
+    if any(cell.lower() in LABEL_COLUMNS for cell in first):
+        return True
+    columns = [[row[i] for row in others if i < len(row)] for i in range(len(first))]
+    if any(column and all(is_number(cell) or cell in MISSING for cell in column) for column in columns):
+        return True
+    # only text everywhere: a header is unlike the cells below it
+    return not any(cell in column for cell, column in zip(first, columns, strict=True))
+
+
+def _check_names(names: Iterable[str], source: str, line: int) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if not name or name in seen:
+            raise DataError("two columns have the same name" if name else "a column has no name",
+                            where=f"{source}, row {line}", got=name, hint="if the file has no header, say header=False")
+        seen.add(name)
+
+
+def _from_jsonl(text: str, source: str) -> Table:
+    records, lines = [], []
+    for line, content in enumerate(text.splitlines(), 1):
+        if content.strip():
+            records.append(_record(content, f"{source}, row {line}"))
+            lines.append(line)
+    table = Table(_columns(records), lines, source, (f"{len(records):,} rows of JSON",))
+    if not table.columns:
+        raise DataError("the rows have no columns", where=source)
+    return table
+
+
+def _record(content: str, where: str) -> dict[str, Cell]:
+    try:
+        record = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError("a row is not valid JSON", where=where, got=str(error)) from None
+    if not isinstance(record, dict):
+        raise DataError("a row is no JSON object", where=where, got=content[:60])
+    return {name: cell(value, f"{where}, column {name!r}") for name, value in record.items()}
+
+
+def cell(value: Any, where: str) -> Cell:
+    """One value from a program or a JSON file as a cell; raises `DataError` for lists, objects and the like."""
+    if isinstance(value, str):
+        value = value.strip()
+        return None if value in MISSING else value
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, np.generic):
+        return cell(value.item(), where)
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if hasattr(value, "isoformat"):
+        return str(value)
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    raise DataError("a cell is neither text nor a number", where=where, got=type(value).__name__)
+
+
+def _columns(records: Sequence[Mapping[str, Cell]]) -> dict[str, Column]:
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: [record.get(name) for record in records] for name in names}
+
+
+def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
+    """Rows in memory as a table: a Table, a data frame, an array (N, columns), dicts, or lists of cells.
+
+    `names` are those that columns without names take, `c1`, `c2`, ... by default.  Raises `DataError`.
+    """
+    if isinstance(x, Table):
+        return x
+    if isinstance(x, Mapping):
+        x = [x]
+    if hasattr(x, "columns") and hasattr(x, "__len__"):                 # pandas, polars
+        return _from_series({str(name): x[name] for name in x.columns}, len(x))
+    if hasattr(x, "__array__"):
+        return _from_array(np.asarray(x), names)
+    records = list(x)
+    if records and isinstance(records[0], Mapping):
+        checked = [{str(name): cell(value, f"row {i}, column {name!r}") for name, value in record.items()}
+                   for i, record in enumerate(records, 1)]
+        return Table(_columns(checked), range(1, len(records) + 1))
+    return _from_lists(records, names)
+
+
+def _from_series(series: Mapping[str, Iterable[Any]], count: int) -> Table:
+    columns: dict[str, Column] = {name: [cell(value, f"column {name!r}") for value in values]
+                                  for name, values in series.items()}
+    return Table(columns, range(1, count + 1))
+
+
+def _from_array(array: np.ndarray, names: Sequence[str] | None) -> Table:
+    if array.dtype.names:
+        return _from_series({name: array[name].tolist() for name in array.dtype.names}, len(array))
+    if array.ndim != 2:
+        raise DataError("a table has rows and columns", expected="2 dimensions", got=f"shape {array.shape}",
+                        hint="reshape one row with x.reshape(1, -1)" if array.ndim == 1 else "")
+    if array.dtype.kind == "c":
+        raise DataError("complex numbers cannot be learned from", got=str(array.dtype))
+    names = _names(names, array.shape[1])
+    if array.dtype.kind in "biuf":
+        transposed = np.ascontiguousarray(array.T, np.float64)
+        return Table(dict(zip(names, transposed, strict=True)), range(1, len(array) + 1))
+    return _from_series(dict(zip(names, array.T.tolist(), strict=True)), len(array))
+
+
+def _from_lists(records: list[Any], names: Sequence[str] | None) -> Table:
+    if not records:
+        return Table({name: [] for name in names or ()}, ())
+    if isinstance(records[0], (str, bytes)) or not isinstance(records[0], Sequence | np.ndarray):
+        raise DataError("a table has rows of cells", got=type(records[0]).__name__)
+    width = len(records[0])
+    names = _names(names, width)
+    for i, record in enumerate(records, 1):
+        if len(record) != width:
+            raise DataError(f"a row is too {'short' if len(record) < width else 'long'}", where=f"row {i}",
+                            expected=f"{width} cells", got=str(len(record)))
+    return Table({name: [cell(record[c], f"row {i}, column {name!r}") for i, record in enumerate(records, 1)]
+                  for c, name in enumerate(names)}, range(1, len(records) + 1))
+
+
+def _names(names: Sequence[str] | None, width: int) -> Sequence[str]:
+    if names is None:
+        return [f"c{i + 1}" for i in range(width)]
+    if len(names) != width:
+        raise DataError("the rows have another number of columns than the model was trained on",
+                        expected=str(len(names)), got=str(width))
+    return names
+
+
+def is_number(text: str) -> bool:
+    """Whether text is a number as files write it: `nan`, `inf` and Python's `1_000` are none."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text[-1:].isdigit() or text[-1:] == "."
+
+
+def answers(table: Table, label: str = "") -> tuple[Table, str, list[Cell]]:
+    """The table without its column of answers, the column's name and its cells.
+
+    Without a name it is the one of `label, category, class, target, intent` that is there.  Raises `DataError`, listing
+    the columns, if the column is not there or an answer is missing.
+    """
+    label = label or _usual_label(table)
+    if label not in table.columns:
+        raise DataError(f"there is no column {label!r}", where=table.source, expected=_listed(table.names), got=label)
+    column = table.columns[label]
+    cells = [None if np.isnan(value) else value for value in column] if isinstance(column, np.ndarray) else column
+    if None in cells:
+        raise DataError("an answer is missing", where=table.place(cells.index(None), label))
+    rest = table.without(label)
+    if not rest.columns:
+        raise DataError("there is no column but the answers", where=table.source)
+    return rest, label, cells
+
+
+def _usual_label(table: Table) -> str:
+    found = [name for name in table.names if name.lower() in LABEL_COLUMNS]
+    if len(found) != 1:
+        raise DataError("two columns could be the answers" if found else "no column is called as answers usually are",
+                        where=table.source, expected=f"one of {', '.join(LABEL_COLUMNS)}", got=_listed(table.names),
+                        hint="name the column of answers: --label-col on the command line")
+    return found[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:30]) + (f", ... ({len(names)} in all)" if len(names) > 30 else "")

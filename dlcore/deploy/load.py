@@ -1,0 +1,35 @@
+"""`dlcore.load`: a model file back into what was saved."""
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from dlcore.deploy.model_file import read
+from dlcore.errors import ModelFileError
+
+_TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular"}
+
+
+def load(path: str | os.PathLike[str]) -> Any:
+    """A model or an estimator from a model file, a folder with the same contents, or a run's folder.
+
+    Needs NumPy alone.  Raises `ModelFileError` whatever the bytes are.
+    """
+    path = os.fspath(path)
+    inside = os.path.join(path, "model.dlc")
+    file = read(inside if os.path.isfile(inside) else path)
+    kind = file.config["model_type"]
+    if kind == "model":
+        from dlcore.training.saving import restore
+        return restore(file.config, file.tensors, where=path)
+    if kind not in _TASKS:
+        raise ModelFileError("the model file is of an unknown kind", where=path,
+                             expected=", ".join(["model", *_TASKS]), got=kind[:60],
+                             hint="update dlcore if the file was written by a newer one")
+    estimators = importlib.import_module(_TASKS[kind]).ESTIMATORS
+    name = file.config.get("estimator")
+    if not isinstance(name, str) or name not in estimators:
+        raise ModelFileError("the model file names an estimator that does not exist", where=path,
+                             expected=", ".join(estimators), got=str(name)[:60])
+    return estimators[name].from_file(file.config, file.tensors, file.extras, path)

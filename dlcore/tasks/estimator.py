@@ -1,0 +1,413 @@
+"""What the estimators share: scikit-learn's manners without scikit-learn, one way to train, one way to save."""
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from dlcore.data.answers import Classes, Quantity, quantities
+from dlcore.data.dataset import Dataset
+from dlcore.data.split import split
+from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.tasks import mlp
+from dlcore.tasks.scores import classification_scores, regression_scores
+
+if TYPE_CHECKING:
+    from dlcore.graph import Tensor
+    from dlcore.training.callbacks import Callback
+    from dlcore.training.history import History
+    from dlcore.training.model import Model
+
+_FEWEST_TO_DIVIDE = 50                  # with fewer rows all are trained on, unless a share was asked for by number of rows
+_PIECE = 4096                           # rows that are encoded at once
+_SECTIONS = {"data": ("val_split",), "model": ("hidden", "dropout"),
+             "train": ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "patience")}
+
+
+class Estimator:
+    """Base class.  A subclass's constructor stores its parameters under their names and does nothing else.
+
+    It says what a row is (`_fit_inputs`, `_inputs`), what an answer is (`_fit_answers`), and its `task`.
+    """
+
+    task: ClassVar[str]
+    _kind: ClassVar[str]                # "classifier" or "regressor"
+    # parameters that every estimator has
+    hidden: Sequence[int]
+    dropout: float
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str
+    schedule: str
+    weight_decay: float
+    patience: int
+    val_split: float
+    random_state: int | None
+
+    # ---- scikit-learn's manners --------------------------------------------------------------------------------------
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's parameters.  `deep` is there for scikit-learn: no parameter is an estimator."""
+        return {name: getattr(self, name) for name in self._parameters()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters by name; raises `UsageError` for one that does not exist."""
+        for name, value in params.items():
+            if name not in self._parameters():
+                raise UsageError(f"{type(self).__name__} has no parameter {name!r}",
+                                 expected=", ".join(self._parameters()))
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        defaults = inspect.signature(type(self).__init__).parameters
+        changed = [f"{name}={value!r}" for name, value in self.get_params().items() if value != defaults[name].default]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    @property
+    def _estimator_type(self) -> str:
+        return self._kind
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_network")
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
+        return Tags(estimator_type=self._kind, target_tags=TargetTags(required=True),
+                    classifier_tags=ClassifierTags() if self._kind == "classifier" else None,
+                    regressor_tags=RegressorTags() if self._kind == "regressor" else None,
+                    input_tags=InputTags(allow_nan=True, three_d_array=self.task == "image-classify"))
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The parameters as a configuration groups them, but for the seed: see `Task.defaults`."""
+        params = {**_plain(self.get_params()), "batch": self.batch_size}
+        return {section: {name.replace("_", "-"): params[name] for name in names} for section, names in _SECTIONS.items()}
+
+    # ---- what a subclass says ----------------------------------------------------------------------------------------
+
+    def _fit_inputs(self, x: Any, rows: np.ndarray) -> list[str]:
+        """Fit the preprocessing on these rows; what it decided, one line each."""
+        raise NotImplementedError
+
+    def _raw(self, x: Any) -> Any:
+        """Inputs to train on in a form that has a length and rows; raises `DataError`."""
+        raise NotImplementedError
+
+    def _checked(self, x: Any) -> Any:
+        """The same for inputs of a fitted estimator: they must be of the kind that it was trained on."""
+        raise NotImplementedError
+
+    def _inputs(self, x: Any) -> np.ndarray:
+        """Raw inputs as the network takes them: f32 (N, width)."""
+        raise NotImplementedError
+
+    def _parts(self) -> dict[str, Any]:
+        """The fitted preprocessing for a model file: file name -> JSON."""
+        raise NotImplementedError
+
+    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
+        """The opposite of `_parts`; returns how many numbers a row has.  Raises `ModelFileError`."""
+        raise NotImplementedError
+
+    # ---- training ----------------------------------------------------------------------------------------------------
+
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
+            callbacks: Sequence[Callback] = (), log: Callable[[str], None] | None = None) -> Self:
+        """Train on raw inputs `x` and answers `y`, or on a `Dataset`.
+
+        `sample_weight` (N,) weighs the rows' losses.  `validation_data` is a `Dataset` or a pair (x, y); without it a
+        share `val_split` of the rows is kept for validation.  `log` is told every decision, one line at a time.
+        `callbacks` see the network's training; in them `save` works.  Raises `DataError` and `UsageError` before
+        anything is trained, and `DivergedError`.
+        """
+        say = log or (lambda line: None)
+        self._check_params()
+        x, y = _pair(x, y, "the training data")
+        x = self._raw(x)
+        if len(x) != len(y):
+            raise DataError("inputs and answers do not fit together", expected=f"{len(x):,} answers", got=f"{len(y):,}")
+        if len(x) == 0:
+            raise DataError("there are no rows to train on")
+        self.seed_ = int.from_bytes(os.urandom(4)) if self.random_state is None else int(self.random_state)
+        for line in self._fit_answers(y):
+            say(line)
+        targets = self._targets(y)
+        weight = None if sample_weight is None else np.asarray(sample_weight, np.float32)
+        train, val, line = self._divide(targets, validation_data)
+        say(line)
+        for line in self._fit_inputs(x, train):
+            say(line)
+        validation = self._validation(x, targets, val, validation_data)
+        self._train(self._inputs(_take(x, train)), targets[train], None if weight is None else weight[train], validation,
+                    callbacks, say)
+        return self
+
+    def _check_params(self) -> None:
+        mlp.check_params(self)
+
+    def _divide(self, targets: np.ndarray, validation_data: Any) -> tuple[np.ndarray, np.ndarray, str]:
+        """Row numbers for training and validation, and a line about them."""
+        count = len(targets)
+        everything, nothing = np.arange(count), np.arange(0)
+        if validation_data is not None:
+            return everything, nothing, f"{count:,} rows to train on, validation data as given"
+        if self.val_split == 0:
+            return everything, nothing, f"all {count:,} rows are trained on, none kept for validation"
+        if count < _FEWEST_TO_DIVIDE:
+            return everything, nothing, f"all {count:,} rows are trained on: too few to keep some for validation"
+        train, val = split(count, self.val_split, self.seed_, targets if self._kind == "classifier" else None)
+        how = "by label, " if self._kind == "classifier" else ""
+        return train, val, f"{len(train):,} rows to train on, {len(val):,} for validation ({how}seed {self.seed_})"
+
+    def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray,
+                    validation_data: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        if validation_data is not None:
+            x_val, y_val = _pair(*(validation_data if isinstance(validation_data, tuple) else (validation_data, None)),
+                                 "the validation data")
+            return self._inputs(x_val), self._targets(y_val)
+        return (self._inputs(_take(x, val)), targets[val]) if len(val) else None
+
+    def _train(self, inputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None,
+               validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
+               say: Callable[[str], None]) -> None:
+        from dlcore.tasks.progress import BestWeights, Schedule
+        sizes = (inputs.shape[1], *self.hidden, self._outputs())
+        network = mlp.build(inputs.shape[1], self.hidden, self._outputs(), self.dropout, self._kind == "classifier", self.seed_)
+        mlp.compile(network, self)
+        self._network = network
+        say(f"network {'-'.join(map(str, sizes))}, {network.count_params():,} weights; dropout {self.dropout:g}")
+        say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
+            f"at most {self.epochs} epochs" + (f", weight decay {self.weight_decay:g}" if self.weight_decay else "")
+            + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
+        best = BestWeights(self.patience) if validation else None
+        steps = -(-len(inputs) // self.batch_size)
+        own: list[Callback] = [Schedule(self.lr, self.schedule, self.epochs, steps)] if self.schedule != "constant" else []
+        history = network.fit(inputs, targets, batch_size=self.batch_size, epochs=self.epochs, validation_data=validation,
+                              sample_weight=weight, callbacks=[*own, *callbacks, *([best] if best else [])],
+                              seed=self.seed_, verbose=0)
+        self.history_: History = history
+        self.n_iter_ = len(history.epoch)
+        if best:
+            say(best.describe())
+
+    # ---- using what was trained --------------------------------------------------------------------------------------
+
+    @property
+    def model(self) -> Model:
+        """The network, on encoded inputs."""
+        if not self.__sklearn_is_fitted__():
+            raise UsageError(f"this {type(self).__name__} is not fitted", hint="call fit first")
+        return self._network
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of the network's weights, f32."""
+        return self.model.get_weights()
+
+    def _predict(self, x: Any) -> np.ndarray:
+        """The network's outputs, f32 (N, outputs); inputs are encoded piece by piece."""
+        network = self.model
+        x = self._checked(x)
+        out = np.empty((len(x), self._outputs()), np.float32)
+        for begin in range(0, len(x), _PIECE):
+            rows = np.arange(begin, min(begin + _PIECE, len(x)))
+            out[rows] = network.predict(self._inputs(_take(x, rows)))
+        return out
+
+    # ---- export ------------------------------------------------------------------------------------------------------
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one sample as exported code takes it: encoded, unless a subclass says otherwise."""
+        assert self.model.network is not None
+        return self.model.network.inputs[0].shape[1:]
+
+    def samples(self, x: Any) -> np.ndarray:
+        """Raw inputs as exported code is given them, f32 (N, *sample_shape)."""
+        return self._inputs(self._checked(x))
+
+    def answers(self, samples: np.ndarray) -> np.ndarray:
+        """The answers to such samples, f32 (N, outputs)."""
+        return self.model.predict(samples)
+
+    def trace(self, x: Tensor) -> Tensor:
+        """The answer to one such sample, by ops on tensors of a graph."""
+        assert self.model.network is not None
+        return self.model.network.apply([x])[0]
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, folder: bool = False) -> None:
+        """Write a model file (or, with `folder`, a folder) that `dlcore.load` reads back.  Raises `WriteError`."""
+        from dlcore.deploy import model_file
+        from dlcore.tasks.card import card
+        from dlcore.training import saving
+        parts, tensors = saving.parts(self.model)
+        config = {"model_type": self.task, "estimator": type(self).__name__, "params": _plain(self.get_params()),
+                  "model": parts["model"]}
+        # what the optimizer remembers belongs to a checkpoint
+        weights = {name: tensor for name, tensor in tensors.items() if name.startswith("weights/")}
+        extras = {**self._parts(), "labels.json": self._answers.to_json(), "README.md": card(self)}
+        model_file.write(path, config, weights, extras, folder=folder)
+
+    @classmethod
+    def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any],
+                  where: str) -> Self:
+        """The estimator that a model file describes; raises `ModelFileError` whatever the file says."""
+        params = config.get("params")
+        if not isinstance(params, Mapping) or not set(params) <= set(cls._parameters()):
+            raise ModelFileError("the parameters of the model are malformed", where=where)
+        result = cls(**params)
+        try:
+            result._check_params()
+        except UsageError as error:
+            raise ModelFileError("a parameter of the model is malformed", where=where, got=error.message) from None
+        result._answers = cls._answers_from_json(extras.get("labels.json"), f"{where}, labels.json")
+        width = result._restore(config, extras, where)
+        from dlcore.training import saving
+        network = saving.restore({"model": config.get("model")}, tensors, where=where)
+        assert network.network is not None
+        found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
+        if found != [("f32", (width,)), ("f32", (result._outputs(),))]:
+            raise ModelFileError("network, preprocessing and labels do not fit together", where=where,
+                                 expected=f"{width} inputs, {result._outputs()} outputs", got=str(found)[:120])
+        result._network = network
+        return result
+
+    # ---- answers: set by Classifier and Regressor --------------------------------------------------------------------
+
+    _answers: Any
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        raise NotImplementedError
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> Any:
+        raise NotImplementedError
+
+    def _targets(self, y: Any) -> np.ndarray:
+        return self._answers.encode(y)
+
+    def _outputs(self) -> int:
+        raise NotImplementedError
+
+
+class Classifier(Estimator):
+    """An estimator whose answers are labels."""
+
+    _kind = "classifier"
+    _answers: Classes
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted: the columns of `predict_proba`."""
+        return self._answers.labels
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = Classes.fit(y)
+        counts = np.bincount(self._answers.encode(y))
+        return [f"{len(self._answers)} labels: {self._answers.listed()}; {counts.min():,} to {counts.max():,} rows each"]
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> Classes:
+        return Classes.from_json(value, where)
+
+    def _outputs(self) -> int:
+        return len(self._answers)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities of the labels, f32 (N, labels), for raw inputs."""
+        return self._predict(x)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest label of each raw input, (N,)."""
+        probs = self._predict(x)
+        return self._answers.decode(probs.argmax(axis=1))
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """accuracy, macro_f1 and log_loss on raw inputs and labels, or on a `Dataset`."""
+        x, y = _pair(x, y, "the data")
+        probs = self._predict(x)
+        return classification_scores(probs, self._targets(y), _weights(sample_weight))
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The accuracy."""
+        return self.evaluate(x, y, sample_weight)["accuracy"]
+
+
+class Regressor(Estimator):
+    """An estimator whose answers are numbers."""
+
+    _kind = "regressor"
+    _answers: Quantity
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = Quantity.fit(y)
+        return [f"answers are numbers: mean {self._answers.mean:g}, standard deviation {self._answers.scale:g}"]
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> Quantity:
+        return Quantity.from_json(value, where)
+
+    def _outputs(self) -> int:
+        return 1
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The answer to each raw input, f32 (N,)."""
+        out = self._predict(x)
+        return self._answers.decode(out)
+
+    def answers(self, samples: np.ndarray) -> np.ndarray:
+        return self._answers.decode(super().answers(samples))[:, np.newaxis]
+
+    def trace(self, x: Tensor) -> Tensor:
+        from dlcore import ops
+        return ops.shift(ops.scale(super().trace(x), self._answers.scale), self._answers.mean)
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """rmse, mae and r2 on raw inputs and answers, or on a `Dataset`."""
+        x, y = _pair(x, y, "the data")
+        return regression_scores(self.predict(x), quantities(y), _weights(sample_weight))
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R squared."""
+        return self.evaluate(x, y, sample_weight)["r2"]
+
+
+def _pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
+    """Inputs and answers, from a `Dataset` or as they come."""
+    if isinstance(x, Dataset):
+        x, y = x.x, x.y
+    if y is None:
+        raise DataError(f"{name} has no answers")
+    return x, np.asarray(y)
+
+
+def _take(x: Any, rows: np.ndarray) -> Any:
+    return x[rows] if isinstance(x, np.ndarray) else x.take(rows)
+
+
+def _weights(sample_weight: Any) -> np.ndarray | None:
+    return None if sample_weight is None else np.asarray(sample_weight, np.float64)
+
+
+def renamed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the command line as parameters: `batch` is `batch_size` there."""
+    return {"batch_size" if name == "batch" else name: value for name, value in options.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple, np.ndarray)) else value

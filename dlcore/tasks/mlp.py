@@ -1,0 +1,77 @@
+"""The multilayer perceptron of the tasks, and the parameters of an estimator checked."""
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.errors import UsageError
+
+if TYPE_CHECKING:
+    from dlcore.training.model import Sequential
+
+_MOST_LAYERS, _WIDEST = 64, 1 << 24
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "linear", "cosine")
+
+
+def build(inputs: int, hidden: Sequence[int], outputs: int, dropout: float, classifier: bool, seed: int) -> Sequential:
+    """inputs -> hidden, each with ReLU and dropout -> outputs, with softmax for a classifier."""
+    from dlcore.layers import Dense, Dropout, Input
+    from dlcore.training.model import Sequential
+    layers: list[Any] = [Input((inputs,))]
+    for width in hidden:
+        layers.append(Dense(int(width), activation="relu", kernel_initializer="he_uniform"))
+        if dropout:
+            layers.append(Dropout(dropout))
+    layers.append(Dense(outputs, activation="softmax" if classifier else None))
+    return Sequential(layers, seed=seed)
+
+
+def compile(network: Sequential, params: Any) -> None:
+    """Loss, metric and optimizer for an estimator's parameters."""
+    from dlcore import optim
+    options: dict[str, Any] = {"learning_rate": params.lr}
+    if params.optimizer == "sgd":
+        optimizer = optim.SGD(**options, momentum=0.9, nesterov=True)
+    elif params.optimizer == "adamw":
+        optimizer = optim.AdamW(**options, weight_decay=params.weight_decay)
+    else:
+        optimizer = optim.Adam(**options)
+    classifier = params._kind == "classifier"
+    network.compile(optimizer, "sparse_categorical_crossentropy" if classifier else "mean_squared_error",
+                    metrics=["accuracy"] if classifier else [])
+
+
+def check_params(params: Any) -> None:
+    """Raise `UsageError` for parameters of an estimator that are of no use."""
+    def require(condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            raise UsageError(f"{name} = {getattr(params, name)!r} is of no use", expected=expected)
+
+    hidden = params.hidden
+    require(isinstance(hidden, (list, tuple)) and len(hidden) <= _MOST_LAYERS
+            and all(_whole(n, 1, _WIDEST) for n in hidden), "hidden", "a list of layer widths")
+    require(_number(params.dropout) and 0 <= params.dropout < 1, "dropout", "0 <= dropout < 1")
+    require(_whole(params.epochs, 1), "epochs", "a whole number from 1")
+    require(_whole(params.batch_size, 1), "batch_size", "a whole number from 1")
+    require(_number(params.lr) and 0 < params.lr < math.inf, "lr", "a positive number")
+    require(params.optimizer in OPTIMIZERS, "optimizer", ", ".join(OPTIMIZERS))
+    require(params.schedule in SCHEDULES, "schedule", ", ".join(SCHEDULES))
+    require(_number(params.weight_decay) and 0 <= params.weight_decay < math.inf, "weight_decay", "a number from 0")
+    require(params.weight_decay == 0 or params.optimizer == "adamw", "weight_decay", "0, or the optimizer adamw")
+    require(_whole(params.patience, 0), "patience", "a whole number from 0; 0 never stops early")
+    require(_number(params.val_split) and 0 <= params.val_split < 1, "val_split", "0 <= val_split < 1")
+    require(params.random_state is None or _whole(params.random_state, 0, (1 << 63) - 1), "random_state",
+            "a whole number from 0, or None")
+
+
+def _whole(value: Any, low: int, high: float = math.inf) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high
+
+
+def _number(value: Any) -> bool:
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
