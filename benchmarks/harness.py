@@ -1,0 +1,327 @@
+"""Speed beside other libraries: workers take turns in one process group, so that a busy moment hits all of them.
+
+A workload (`w1.py`, ...) names cases and runners.  For each case and number of threads every runner starts one worker process
+(`peers/*.py`), which builds the workload and then draws samples whenever it is its turn.  Reported are medians with minimum and
+maximum over the samples of all turns, in microseconds per step, and the limits of the machine, measured in the same run by
+`probe.c`.  The results are one JSON file and one Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PAUSE = 0.3  # seconds between turns: the last worker's threads spin for a while after their last job
+
+
+@dataclass(frozen=True)
+class Case:
+    """One column of the table.  `flops` per step gives the limit; 0 where there is none to state."""
+
+    part: str
+    batch: int
+    flops: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.part}, batch {self.batch}"
+
+
+@dataclass(frozen=True)
+class Runner:
+    """One row of the table: a library (`peer`), how it runs (`mode`), its script, and the parts that it can do."""
+
+    peer: str
+    mode: str
+    script: str
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.peer} {self.mode}"
+
+
+class Worker:
+    """A running worker process."""
+
+    def __init__(self, python: str, runner: Runner, case: Case, threads: int):
+        words = [
+            python,
+            str(HERE / "peers" / runner.script),
+            "--mode",
+            runner.mode,
+            "--part",
+            case.part,
+            "--batch",
+            str(case.batch),
+            "--threads",
+            str(threads),
+        ]
+        self.errors = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
+        )
+        self.samples: list[float] = []
+        try:
+            self.about = self._answer()
+        except RuntimeError:
+            self.stop()
+            raise
+
+    def turn(self, seconds: float) -> None:
+        """Draw samples for some seconds."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
+        self.process.stdin.flush()
+        self.samples += self._answer()["samples"]
+
+    def stop(self) -> None:
+        """End the process, which ends at the end of its input."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+        self.errors.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.process.wait()
+            self.errors.seek(0)
+            raise RuntimeError((self.errors.read().strip().splitlines() or ["the worker said nothing"])[-1])
+        return json.loads(line)
+
+
+@dataclass
+class Report:
+    """What a run found: written as JSON, shown as Markdown."""
+
+    workload: str
+    machine: dict[str, Any]
+    rounds: int
+    seconds: float
+    limits: list[dict[str, Any]] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def limit(self, name: str, threads: int) -> float:
+        """The best rate of the run, in 1e9 operations or bytes a second; 0 where it was not measured."""
+        return max(
+            (row["best"] for row in self.limits if row["limit"] == name and row["threads"] == threads), default=0.0
+        )
+
+    def save(self, folder: Path) -> Path:
+        """WORKLOAD.json and WORKLOAD.md."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.workload}.json").write_text(json.dumps(self.__dict__, indent=1) + "\n")
+        path = folder / f"{self.workload}.md"
+        path.write_text(self.markdown())
+        return path
+
+    def markdown(self) -> str:
+        """A table per number of threads, the limits and the machine."""
+        lines = [f"# {self.workload.upper()}, microseconds per step: median [min-max]", ""]
+        for threads in sorted({record["threads"] for record in self.records}):
+            lines += [f"## {threads} thread{'s' * (threads > 1)}", "", *self._table(threads), ""]
+        lines += [
+            "## Limits of the machine in this run",
+            "",
+            "| limit | threads | best | worst |",
+            "| --- | --- | --- | --- |",
+        ]
+        for row in self.limits:
+            unit = "GB/s" if "memory" in row["limit"] else "Gop/s"
+            lines.append(f"| {row['limit']}, {unit} | {row['threads']} | {row['best']} | {row['worst']} |")
+        lines += ["", "## Machine", "", *(f"* {key}: {value}" for key, value in self.machine.items())]
+        lines += [
+            "",
+            f"{self.rounds} turns of {self.seconds:g} s for each worker and case.",
+            *(f"* not measured: {f}" for f in self.failures),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _table(self, threads: int) -> list[str]:
+        records = [record for record in self.records if record["threads"] == threads]
+        cases = list(dict.fromkeys(record["case"] for record in records))
+        found = {(record["runner"], record["case"]): record for record in records}
+        best = {case: min(record["median"] for record in records if record["case"] == case) for case in cases}
+        rows = ["| | " + " | ".join(cases) + " |", "| --- |" + " --- |" * len(cases)]
+        for runner in dict.fromkeys(record["runner"] for record in records):
+            cells = []
+            for case in cases:
+                record = found.get((runner, case))
+                mark = "**" if record and record["median"] == best[case] else ""
+                cells.append(
+                    f"{mark}{micro(record['median'])}{mark} [{micro(record['min'])}-{micro(record['max'])}]"
+                    if record
+                    else ""
+                )
+            rows.append(f"| {runner} | " + " | ".join(cells) + " |")
+        rows.append(
+            "| *dlcore against the best peer* | " + " | ".join(self._ratio(records, case) for case in cases) + " |"
+        )
+        limits = {record["case"]: record["limit"] for record in records}
+        rows.append("| *limit* | " + " | ".join(micro(limits[case]) if limits[case] else "" for case in cases) + " |")
+        return rows
+
+    @staticmethod
+    def _ratio(records: Sequence[dict[str, Any]], case: str) -> str:
+        ours = [r["median"] for r in records if r["case"] == case and r["peer"] == "dlcore"]
+        peers = [r["median"] for r in records if r["case"] == case and r["peer"] != "dlcore"]
+        return f"{min(peers) / min(ours):.2f} times faster" if ours and peers else ""
+
+
+def micro(seconds: float) -> str:
+    """Microseconds with three digits."""
+    value = seconds * 1e6
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def machine() -> dict[str, Any]:
+    """What somebody needs to know to compare figures."""
+    facts: dict[str, Any] = {
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    try:
+        rows = subprocess.run(
+            ["lscpu"], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}
+        ).stdout
+        fields = dict(row.split(":", 1) for row in rows.splitlines() if ":" in row)
+        for key in (
+            "Architecture",
+            "Model name",
+            "CPU family",
+            "Model",
+            "Thread(s) per core",
+            "L1d cache",
+            "L2 cache",
+            "L3 cache",
+            "Hypervisor vendor",
+        ):
+            if key in fields:
+                facts[key] = fields[key].strip()
+        flags = set(fields.get("Flags", "").split())
+        facts["vector instructions"] = ", ".join(sorted(f for f in flags if f.startswith(("avx", "amx", "fma"))))
+    except (OSError, subprocess.CalledProcessError):
+        facts["processor"] = platform.processor()
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        facts["memory, GiB"] = round(int(memory.read_text().split()[1]) / 2**20, 1)
+    facts["compiler"] = subprocess.run(["gcc", "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+    facts["load average at the start"] = os.getloadavg()[0]
+    return facts
+
+
+def limits(threads: int) -> list[dict[str, Any]]:
+    """The machine's peaks, best of 15, by a C program that is compiled here."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "probe"
+        native = "-mcpu=native" if platform.machine() == "aarch64" else "-march=native"
+        subprocess.run(
+            ["gcc", "-O3", native, "-ffp-contract=fast", "-pthread", str(HERE / "probe.c"), "-o", str(program)],
+            check=True,
+        )
+        out = subprocess.run([str(program), str(threads)], check=True, capture_output=True, text=True).stdout
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict[str, str], threads: int) -> None:
+    """All runners on one case, in turns; appends to the report."""
+    workers: list[tuple[Runner, Worker]] = []
+    try:
+        for runner in runners:
+            if case.part not in runner.parts:
+                continue
+            try:
+                workers.append((runner, Worker(pythons[runner.peer], runner, case, threads)))
+            except RuntimeError as fault:
+                report.failures.append(f"{runner}, {case}, {threads} threads: {fault}")
+        for _ in range(report.rounds):
+            for runner, worker in list(workers):
+                time.sleep(PAUSE)
+                try:
+                    worker.turn(report.seconds)
+                except (RuntimeError, BrokenPipeError) as fault:
+                    report.failures.append(f"{runner}, {case}, {threads} threads: {fault}")
+                    workers.remove((runner, worker))
+                    worker.stop()
+        peak = report.limit("fma_f32", threads) * 1e9
+        for runner, worker in workers:
+            report.records.append(
+                {
+                    "case": str(case),
+                    "runner": str(runner),
+                    "peer": runner.peer,
+                    "mode": runner.mode,
+                    "threads": threads,
+                    "median": statistics.median(worker.samples),
+                    "min": min(worker.samples),
+                    "max": max(worker.samples),
+                    "samples": len(worker.samples),
+                    "limit": case.flops / peak if peak else 0.0,
+                    **worker.about,
+                }
+            )
+    finally:
+        for _, worker in workers:
+            worker.stop()
+
+
+def main(
+    workload: str, cases: Sequence[Case], runners: Sequence[Runner], arguments: Sequence[str] | None = None
+) -> int:
+    """The command line of a workload's script."""
+    parser = argparse.ArgumentParser(
+        description=f"Workload {workload.upper()} in dlcore and other libraries, in turns."
+    )
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        metavar="NAME=PYTHON",
+        help="a library and the interpreter that has it: " + ", ".join(sorted({r.peer for r in runners} - {"dlcore"})),
+    )
+    parser.add_argument(
+        "--dlcore", default=sys.executable, metavar="PYTHON", help="the interpreter that has dlcore [this one]"
+    )
+    parser.add_argument("--threads", default="1,2", help="numbers of threads [1,2]")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each worker [10]")
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds of a turn [0.5]")
+    parser.add_argument("--case", action="append", help="only cases whose name holds this text")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results [benchmarks/results]")
+    options = parser.parse_args(arguments)
+    pythons = {"dlcore": options.dlcore, **dict(text.split("=", 1) for text in options.peer)}
+    unknown = pythons.keys() - {runner.peer for runner in runners}
+    if unknown:
+        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
+    runners = [runner for runner in runners if runner.peer in pythons]
+    cases = [case for case in cases if not options.case or any(text in str(case) for text in options.case)]
+    report = Report(workload, machine(), options.rounds, options.seconds)
+    counts = [int(text) for text in options.threads.split(",")]
+    for threads in counts:
+        report.limits += limits(threads)
+    for threads in counts:
+        for case in cases:
+            print(f"{case}, {threads} threads", file=sys.stderr, flush=True)
+            measure(report, case, runners, pythons, threads)
+    for threads in counts:  # again: the best of the run counts, and the drift shows
+        report.limits += limits(threads)
+    for record in report.records:
+        peak = report.limit("fma_f32", record["threads"]) * 1e9
+        record["limit"] = next(case.flops for case in cases if str(case) == record["case"]) / peak
+    path = report.save(options.out)
+    print(path.read_text())
+    return int(bool(report.failures))

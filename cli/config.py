@@ -1,0 +1,268 @@
+"""The configuration of a run: sections with known keys, all problems reported at once, written as commented TOML.
+
+Four sources, the later ones win: the task's defaults for the architecture, the preset, a configuration file, the command line
+(options, then `--set section.key=value`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from dlcore.cli.errors import similar
+from dlcore.errors import ConfigError
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class Section(BaseModel):
+    """Unknown keys, wrong types, NaN and infinities are refused; keys are written with dashes."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        allow_inf_nan=False,
+        alias_generator=_dashed,
+        validate_by_name=True,
+        strict=True,
+        protected_namespaces=(),
+    )
+
+
+class DataSection(Section):
+    """What is read, and how it is divided."""
+
+    train: str = Field(description="file or folder; - is standard input")
+    test: str = Field("", description="measured once, at the end")
+    val_split: float = Field(0.1, ge=0, lt=1, description="share of the training part kept for validation")
+    label_col: str = Field("", description="column of the answer")
+    text_col: str = Field("", description="column of the text")
+
+
+class TrainSection(Section):
+    """How the weights are found."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training part")
+    batch: int = Field(64, ge=1, description="rows per step")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="sgd | adam | adamw")
+    lr: float = Field(1e-3, gt=0, description="learning rate")
+    seed: int = Field(0, ge=0, lt=2**63, description="of weights, order, dropout and the split")
+
+
+class RunSection(Section):
+    """Where it is computed."""
+
+    device: Literal["auto", "cpu"] = Field("auto", description="auto | cpu")
+    threads: int = Field(0, ge=0, description="0 chooses by cost; results do not depend on it")
+
+
+# keys that several tasks have: their ranges stand here once
+SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
+    ("model", "hidden"): (list[Annotated[int, Field(ge=1)]], {"description": "widths of the hidden layers"}),
+    ("model", "dropout"): (float, {"ge": 0, "lt": 1, "description": "share of activations set to 0 in training"}),
+    ("train", "schedule"): (
+        Literal["constant", "linear", "cosine"],
+        {"description": "of the learning rate: constant | linear | cosine"},
+    ),
+    ("train", "weight-decay"): (float, {"ge": 0, "description": "decoupled, with adamw"}),
+    ("train", "patience"): (
+        int,
+        {"ge": 0, "description": "epochs without a better validation loss before it ends; 0: never"},
+    ),
+}
+SECTIONS: dict[str, type[Section]] = {"data": DataSection, "model": Section, "train": TrainSection, "run": RunSection}
+
+
+@dataclass
+class Value:
+    """A value and where it came from: a file's line, an option, `--set`, or a default."""
+
+    value: Any
+    source: str = ""
+
+
+@dataclass
+class Draft:
+    """A configuration being put together: sections of keys with their sources, and the problems met so far."""
+
+    task: str
+    sections: dict[str, dict[str, Value]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def put(self, section: str, key: str, value: Any, source: str) -> None:
+        """Later values replace earlier ones."""
+        self.sections.setdefault(section, {})[key] = Value(value, source)
+
+    def put_below(self, section: str, key: str, value: Any, source: str) -> None:
+        """A value that counts only where there is none yet."""
+        self.sections.setdefault(section, {}).setdefault(key, Value(value, source))
+
+    def set(self, text: str) -> None:
+        """One `--set section.key=value`; the value is read as TOML, and as text where it is none."""
+        name, equals, value = text.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not (equals and dot and section and key):
+            self.problems.append(_problem("--set", text, "cannot be read: section.key=value is expected"))
+            return
+        self.put(section, key, toml_value(value), "--set")
+
+
+def toml_value(text: str) -> Any:
+    """`text` read as a TOML value; text that is none stands for itself."""
+    try:
+        values = tomllib.loads(f"x = {text}")
+    except tomllib.TOMLDecodeError:
+        return text.strip()
+    return values["x"] if len(values) == 1 else text.strip()
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
+    """A TOML file and the line of each (section, key).  Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise ConfigError("no such configuration file", where=str(path)) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
+        raise ConfigError("the configuration file cannot be read", where=str(path), got=str(fault)) from None
+    return values, _lines(text)
+
+
+def _lines(text: str) -> dict[tuple[str, str], int]:
+    section, lines = "", {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if head := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
+            section = head[1]
+            lines[section, ""] = number
+        elif key := re.match(r'\s*"?([\w-]+)"?\s*=', line):
+            lines[section, key[1]] = number
+    return lines
+
+
+def put_file(draft: Draft, path: Path) -> None:
+    """Add what a configuration file says; its `task` must be the draft's."""
+    values, lines = read_file(path)
+    for section, content in values.items():
+        if isinstance(content, dict):
+            for key, value in content.items():
+                draft.put(section, key, value, f"{path.name}:{lines.get((section, key), '?')}")
+        elif section != "task":
+            draft.problems.append(
+                _problem(f"{path.name}:{lines.get(('', section), '?')}", section, "stands in no section")
+            )
+
+
+def validate(draft: Draft, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The checked sections {"data": ..., "model": ..., "train": ..., "run": ...}.
+
+    `defaults` (section -> key -> default) holds the keys that the task and its architecture add to those every task has.
+    Raises ConfigError with every problem there is.
+    """
+    kinds = {section: _section_of(section, base, defaults.get(section, {})) for section, base in SECTIONS.items()}
+    checked: dict[str, dict[str, Any]] = {}
+    for section in SECTIONS:
+        content = draft.sections.get(section, {})
+        try:
+            checked[section] = kinds[section](**{key: item.value for key, item in content.items()}).model_dump(
+                by_alias=True
+            )
+        except ValidationError as fault:
+            names = [_dashed(name) for name in kinds[section].model_fields]
+            for error in fault.errors():
+                draft.problems.append(_explain(section, error, content, names))
+    keys = [f"{section}.{_dashed(key)}" for section, kind in kinds.items() for key in kind.model_fields]
+    for section in draft.sections.keys() - kinds.keys():
+        for key, item in draft.sections[section].items():
+            draft.problems.append(
+                _problem(
+                    item.source,
+                    f"{section}.{key}",
+                    "unknown section",
+                    similar(f"{section}.{key}", keys) or similar(section, kinds),
+                )
+            )
+    if draft.problems:
+        count = len(draft.problems)
+        raise ConfigError(
+            f"{count} problem{'s' * (count > 1)} in the configuration, nothing was started\n"
+            + "\n".join(draft.problems)
+        )
+    return checked
+
+
+def _section_of(section: str, base: type[Section], defaults: Mapping[str, Any]) -> type[Section]:
+    """`base` with one more field per default; its type is that of SHARED, or the default's."""
+    fields: dict[str, Any] = {}
+    for key, default in defaults.items():
+        attribute = key.replace("-", "_")
+        known = base.model_fields.get(attribute)
+        if known is not None:
+            changed = copy(known)
+            changed.default = default
+            fields[attribute] = (known.annotation, changed)
+        elif (section, key) in SHARED:
+            kind, options = SHARED[section, key]
+            fields[attribute] = (kind, Field(default, **options))
+        else:
+            fields[attribute] = (_kind(default), default)
+    return create_model(base.__name__, __base__=base, **fields) if fields else base
+
+
+def _kind(default: Any) -> Any:
+    if isinstance(default, (list, tuple)):
+        return list[type(default[0])] if default else list[int]
+    return float if isinstance(default, float) else type(default)
+
+
+def _explain(section: str, error: Any, content: Mapping[str, Value], names: list[str]) -> str:
+    key = str(error["loc"][0])
+    item = content.get(key, Value(None))
+    name = f"{section}.{key}"
+    if error["type"] == "extra_forbidden":
+        return _problem(item.source, name, "unknown key", similar(key, names) and f"{section}.{similar(key, names)}")
+    if error["type"] == "missing":
+        return _problem("", name, "is missing")
+    guess = similar(item.value, re.findall(r"'([^']*)'", error["msg"])) if isinstance(item.value, str) else ""
+    return _problem(item.source, f"{name} = {json.dumps(item.value, default=str)}", error["msg"].lower(), guess)
+
+
+def _problem(source: str, what: str, why: str, guess: str = "") -> str:
+    return f"  {source:<16}{what:<28} {why}" + (f"; did you mean {guess}?" if guess else "")
+
+
+def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = "") -> str:
+    """Sections as TOML, each known key with its comment."""
+    lines = [f"# {header}"] if header else []
+    lines.append(f"task = {_toml(task)}")
+    for section, values in sections.items():
+        kind = SECTIONS.get(section, Section)
+        notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
+        notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
+        lines += ["", f"[{section}]"]
+        for key, value in values.items():
+            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(value)}"
+            lines.append(f"{text:<32} # {notes[key]}" if notes.get(key) else text)
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

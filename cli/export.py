@@ -1,0 +1,55 @@
+"""`dlcore export MODEL --to c -o model.c`: a trained model as source that needs nothing but a C compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dlcore.cli import options
+from dlcore.cli.console import result, result_json
+from dlcore.errors import UsageError
+
+
+@click.command(short_help="Turn a trained model into one file for another world (C99).", no_args_is_help=True)
+@click.argument("model")
+@click.option(
+    "--to", "form", type=click.Choice(["c"]), required=True, help="c: one C99 file without malloc, libm alone."
+)
+@click.option(
+    "-o", "--out", required=True, metavar="FILE", help="File to write; its stem is the prefix of the C names."
+)
+@options.common
+def command(model: str, form: str, out: str, as_json: bool) -> None:
+    """Export MODEL, a run folder or a model file, and print the greatest difference to predict_proba.
+
+    model.c has one function: void model_predict(const float *x, float *out).
+    """
+    from dlcore.cli.model import open_model
+    from dlcore.deploy import c
+
+    if not Path(out).parent.is_dir():
+        raise UsageError("there is no such folder", where=str(Path(out).parent))
+    if Path(out).exists() and not Path(out).is_file():
+        raise UsageError("this place cannot be written: it is no file", where=out)
+    made = c.export(open_model(model), out)
+    if as_json:
+        result_json(
+            {
+                "model": model,
+                "file": str(made.path),
+                "function": made.function,
+                "bytes": made.size,
+                "inputs": made.inputs,
+                "outputs": made.outputs,
+                "samples": made.samples,
+                "greatest_difference": made.difference,
+            }
+        )
+        return
+    result(f"{made.path}: {made.size:,} bytes of C99")
+    result(f"void {made.function}(const float *x, float *out): {made.inputs} numbers in, {made.outputs} out")
+    if made.difference is None:
+        result("not compared with predict_proba: there is no C compiler here")
+    else:
+        result(f"greatest difference to predict_proba on {made.samples} samples: {made.difference:.1e}")

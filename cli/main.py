@@ -1,0 +1,107 @@
+"""Entry point of `dlcore`: verbs loaded when they are named, and every fault turned into a message and an exit code.
+
+`dlcore --help` imports click and the standard library, nothing else; each verb lives in a module of its own name, whose
+`command` is the click command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+
+import click
+
+import dlcore
+from dlcore.cli.errors import report, unknown
+
+VERBS = {
+    "train": "Train a model on your data.",
+    "evaluate": "Measure a trained model on labelled data.",
+    "predict": "Label new data with a trained model.",
+    "info": "Show what a model file or a run folder holds.",
+    "export": "Turn a trained model into one file for another world (C99).",
+    "profile": "Show each kernel call of a model with its cost and time.",
+    "doctor": "Check this installation: CPU level, threads, kernels, gradients.",
+}
+
+
+class Verbs(click.Group):
+    """A group that knows its verbs by name and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        return importlib.import_module(f"dlcore.cli.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS:
+            raise unknown("verb", args[0], VERBS, hint="dlcore --help")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _show_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"dlcore {dlcore.__version__}")
+        ctx.exit()
+
+
+@click.group(cls=Verbs, no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Print the version and exit.",
+)
+def app() -> None:
+    """Train, evaluate and ship neural networks.
+
+    \b
+    dlcore train image-classify --data mnist/
+    dlcore evaluate runs/image-classify mnist/
+    dlcore predict runs/image-classify digits.idx
+
+    Results go to stdout, progress to stderr.
+    Exit codes: 0 fine, 1 a fault of dlcore's own, 2 usage, 3 configuration, 4 data or model file, 5 diverged,
+    6 a required quality was missed, 7 device missing, 74 cannot write, 75 interrupted.
+    """
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code."""
+    debug = "--debug" in arguments
+    try:
+        for word in arguments:
+            if word[:1] in "\u2010\u2011\u2012\u2013\u2014\u2212" and word:
+                raise click.UsageError(f"{word!r} begins with a typographic dash; options begin with --")
+        with app.make_context("dlcore", list(arguments)) as context:
+            app.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except BaseException as fault:
+        return report(fault, debug)
+
+
+def main() -> None:
+    """The console script."""
+    if "_DLCORE_COMPLETE" in os.environ:
+        app.main(prog_name="dlcore")
+    signal.signal(signal.SIGTERM, _interrupt)
+    code = run(sys.argv[1:])
+    sys.exit(code)

@@ -1,0 +1,40 @@
+"""The model that an argument names, opened, and the task it belongs to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dlcore.cli.console import Console
+from dlcore.cli.run_folder import model_path
+from dlcore.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from dlcore.tasks.task import Task
+
+
+def open_model(argument: str) -> Any:
+    """What `dlcore.load` gives for a run folder or a model file.  Raises ModelFileError."""
+    import dlcore
+
+    return dlcore.load(model_path(argument))
+
+
+def open_task(argument: str) -> tuple[Any, Task]:
+    """The estimator in a run folder or model file, and its task.  Raises ModelFileError for a model that is no task's."""
+    from dlcore.tasks import TASKS
+
+    estimator = open_model(argument)
+    name = getattr(estimator, "task", None)
+    if name not in TASKS:
+        raise ModelFileError(
+            "this file holds a bare network, which has no labels and no preprocessing",
+            where=argument,
+            hint="use dlcore.load in Python, or train with dlcore train",
+        )
+    return estimator, TASKS[name]
+
+
+def say_notes(console: Console, notes: tuple[str, ...]) -> None:
+    """What a reader decided."""
+    if notes:
+        console.say("data", *notes)

@@ -1,0 +1,129 @@
+"""Options that several verbs share: one name, one meaning, one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dlcore.errors import UsageError
+
+
+class Finite(click.ParamType):
+    """A number that is neither NaN nor infinite, above `low` (or at least `low`, where `closed`)."""
+
+    name = "float"
+
+    def __init__(self, low: float = -math.inf, high: float = math.inf, closed: bool = False):
+        self.low, self.high, self.closed = low, high, closed
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        above = number >= self.low if self.closed else number > self.low
+        if not (math.isfinite(number) and above and number < self.high):
+            bounds = f"{'at least' if self.closed else 'above'} {self.low:g}"
+            bounds += f" and below {self.high:g}" if math.isfinite(self.high) else ""
+            self.fail(f"{value} is not a finite number {bounds}.", param, ctx)
+        return number
+
+
+DEVICE_REASON = "this build has kernels for the CPU only"
+
+
+def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        ctx.ensure_object(dict)[name] = value
+
+    return callback
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json, -q and --debug: every verb has them."""
+    for decorate in (
+        click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."),
+        click.option(
+            "-q", "--quiet", is_flag=True, expose_value=False, callback=_store("quiet"), help="No progress on stderr."
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout."),
+    ):
+        command = decorate(command)
+    return command
+
+
+def _choose_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value == "cuda":
+        from dlcore.errors import DeviceError
+
+        raise DeviceError(
+            "no CUDA device can be used", where="--device cuda", got=DEVICE_REASON, hint="--device cpu, or auto"
+        )
+    return value
+
+
+def machine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--device and --threads."""
+    command = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Threads of the kernels; results are the same for any number.  [default: by cost, at most one per core]",
+    )(command)
+    return click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        callback=_choose_device,
+        help="Where to compute; auto says what it chose.",
+    )(command)
+
+
+def use_threads(threads: int | None) -> None:
+    """Tell the thread team how many members may work."""
+    if threads is not None:
+        from dlcore.runtime import set_threads
+
+        set_threads(threads)
+
+
+def requirements(texts: tuple[str, ...]) -> list[tuple[str, str, float]]:
+    """`accuracy>=0.9` and `val_loss<=1` as (metric, comparison, bound)."""
+    found = []
+    for text in texts:
+        for sign in (">=", "<="):
+            name, comparison, bound = text.partition(sign)
+            if comparison:
+                try:
+                    found.append((name.strip(), comparison, float(bound)))
+                except ValueError:
+                    raise UsageError("--require needs a number", got=text, expected="accuracy>=0.9") from None
+                break
+        else:
+            raise UsageError("--require cannot be read", got=text, expected="METRIC>=NUMBER or METRIC<=NUMBER")
+    return found
+
+
+def check_requirements(wanted: list[tuple[str, str, float]], metrics: dict[str, Any]) -> None:
+    """Raises GateError where a metric misses its bound."""
+    from dlcore.errors import GateError
+
+    for name, comparison, bound in wanted:
+        if name not in metrics:
+            raise UsageError(f"--require names an unknown metric {name!r}", expected=", ".join(metrics))
+        value = metrics[name]
+        if not (value >= bound if comparison == ">=" else value <= bound):
+            raise GateError(
+                "a required quality was missed", where=name, expected=f"{comparison} {bound:g}", got=f"{value:.6g}"
+            )
+
+
+require_option = click.option(
+    "--require",
+    multiple=True,
+    metavar="METRIC>=NUMBER",
+    help="Exit with 6 where the metric misses the bound; may be repeated.",
+)

@@ -1,0 +1,113 @@
+"""`dlcore profile MODEL`: the kernel calls of one step, with what they cost and how long they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dlcore.cli import options
+from dlcore.cli.console import result, result_json
+from dlcore.errors import UsageError
+
+
+@click.command(short_help="Show each kernel call of a model with its cost and time.", no_args_is_help=True)
+@click.argument("model")
+@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Rows per step.")
+@click.option("--train", "training", is_flag=True, help="A training step instead of a prediction.")
+@click.option(
+    "--repeats",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Runs; the median of each call is shown.",
+)
+@options.machine
+@options.common
+def command(
+    model: str, batch: int, training: bool, repeats: int, device: str, threads: int | None, as_json: bool
+) -> None:
+    """Plan a step of MODEL, a run folder or a model file, for BATCH rows, run it on made-up data and time every call."""
+    from dlcore.cli.model import open_model
+    from dlcore.runtime import default_threads
+
+    options.use_threads(threads)
+    instance = bind(open_model(model), batch, training)
+    facts = instance.program.describe()
+    members = threads or min(facts["threads"], default_threads())
+    seconds = instance.time(repeats, members)
+    rows = [{**row, "seconds": time} for row, time in zip(instance.program.table(), seconds, strict=True)]
+    report = {
+        "model": model,
+        "batch": batch,
+        "part": "train" if training else "predict",
+        "threads": members,
+        "whole_step_us": whole_step(instance, repeats, members) * 1e6,
+        **facts,
+        "calls": rows,
+    }
+    if as_json:
+        result_json(report)
+    else:
+        for line in lines(report):
+            result(line)
+
+
+def bind(loaded: Any, batch: int, training: bool) -> Any:
+    """An Instance of the step's program, its inputs zero."""
+    import numpy as np
+
+    from dlcore.tasks import mlp
+    from dlcore.training.programs import signature
+
+    network = getattr(loaded, "model", loaded)
+    x = [
+        np.zeros((batch, *symbol.shape[1:]), np.int32 if symbol.dtype == "i32" else np.float32)
+        for symbol in network.network.inputs
+    ]
+    if not training:
+        return network.programs.runner(signature(network, "predict", batch, x)).instance
+    if loaded is network:
+        raise UsageError(
+            "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
+        )
+    mlp.compile(network, loaded)
+    y = [np.zeros(batch, np.int32) if hasattr(loaded, "classes_") else np.zeros((batch, 1), np.float32)]
+    network.ensure_store()
+    runner = network.programs.runner(signature(network, "train", batch, x, y))
+    runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})
+    return runner.instance
+
+
+def whole_step(instance: Any, repeats: int, threads: int) -> float:
+    """Seconds of a run of all calls without a clock between them, the median."""
+    import statistics
+    import time
+
+    samples = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        instance.run(threads=threads)
+        samples.append(time.perf_counter() - start)
+    return statistics.median(samples[1:])
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report for people: one line per call, then totals."""
+    columns = (("us", 9), ("kB", 10), ("MFLOP", 10), ("GFLOP/s", 9), ("GB/s", 8))
+    heads = "".join(f"{name:>{width}}" for name, width in columns)
+    found = [f"{'':>4} {'segment':<9}{'group':>6}  {'call':<28}{heads}  kernel"]
+    for i, row in enumerate(report["calls"]):
+        seconds = max(row["seconds"], 1e-9)
+        values = (seconds * 1e6, row["bytes"] / 1e3, row["flops"] / 1e6, row["flops"] / seconds / 1e9, row["bytes"] / seconds / 1e9)
+        cells = "".join(f"{value:>{width},.1f}" for value, (_, width) in zip(values, columns, strict=True))
+        kernel = row["kernel"].partition("[")[0]
+        found.append(f"{i:>4} {row['segment']:<9}{row['group']:>6}  {row['call'][:27]:<28}{cells}  {kernel}({row['shapes']})")
+    total = sum(row["seconds"] for row in report["calls"])
+    found += [
+        "",
+        f"{len(report['calls'])} calls in {report['groups']} groups; sum of calls {total * 1e6:.1f} us,"
+        f" whole step {report['whole_step_us']:.1f} us on {report['threads']} threads",
+        f"arena {report['arena']:,} bytes, {report['arena_ratio']:.3f} times the most that lives at once",
+    ]
+    return found

@@ -1,0 +1,178 @@
+"""`dlcore train TASK --data D`: from words to a run folder with a model in it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dlcore.cli import options
+from dlcore.cli.console import Console, number, result, result_json
+from dlcore.cli.options import Finite
+from dlcore.errors import ConfigError, Interrupted, UsageError
+
+if TYPE_CHECKING:
+    from dlcore.cli.plan import Plan
+    from dlcore.cli.recorder import Recorder
+
+
+@click.command(short_help="Train a model on your data.", no_args_is_help=True)
+@click.argument("task", metavar="TASK")
+@click.option("--data", metavar="PATH", help="Training data: a file or folder; - is standard input.")
+@click.option("--test", metavar="PATH", help="Test data, measured once at the end and used for nothing else.")
+@click.option("--val-split", type=Finite(0, 1, closed=True), help="Share of the training part kept for validation.")
+@click.option(
+    "--label-col", metavar="NAME", help="Column of the answer.  [default: label, category, class, target or intent]"
+)
+@click.option("--text-col", metavar="NAME", help="Column of the text, for tasks on text.")
+@click.option("--arch", metavar="NAME", help="Architecture of the network.")
+@click.option("--preset", metavar="NAME", help="Named defaults of the task.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part.")
+@click.option("--batch", type=click.IntRange(min=1), help="Rows per step.")
+@click.option("--lr", type=Finite(0), help="Learning rate.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adamw"]), help="How weights are updated.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Seed of weights, order, dropout and split.")
+@click.option("--out", metavar="FOLDER", help="Run folder; must not exist or be empty.  [default: runs/TASK]")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Any other setting of config.toml; may be repeated.",
+)
+@options.require_option
+@options.machine
+@options.common
+@click.pass_context
+def command(
+    ctx: click.Context,
+    task: str,
+    out: str | None,
+    as_json: bool,
+    require: tuple[str, ...],
+    arch: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    **given: Any,
+) -> None:
+    """Train a model for TASK, or as the configuration file TASK.toml says.
+
+    \b
+    dlcore train image-classify --data mnist/ --epochs 5
+    dlcore train tabular --data adult.csv --label-col income --set model.hidden=[64,64]
+    """
+    from dlcore.cli import plan
+
+    wanted = options.requirements(require)
+    chosen = plan.make(task, given, settings, arch, preset)
+    console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
+    try:
+        report = train(console, chosen, out)
+    finally:
+        console.close()
+    if as_json:
+        result_json(report)
+    else:
+        result(summary(report))
+    options.check_requirements(wanted, report["metrics"])
+
+
+def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
+    """Read, train, measure, save; returns what `--json` prints."""
+    from dlcore.cli import lock, run_folder
+    from dlcore.cli.recorder import Recorder
+    from dlcore.runtime import default_threads, kernel_table
+
+    data, seed = plan.sections["data"], plan.sections["train"]["seed"]
+    options.use_threads(plan.sections["run"]["threads"] or None)
+    place = run_folder.choose(out, plan.task.name)
+    parts = _read(console, plan)
+    estimator = plan.task.create(parts.train, plan.arch, **plan.options())
+    for label, text in plan.lines():
+        console.say(label, text)
+
+    def start() -> run_folder.RunFolder:
+        sources = [source for source in (data["train"], data["test"]) if source]
+        folder = run_folder.RunFolder.start(
+            place, plan.toml(), lock.text(plan.task.name, seed, sources, default_threads()), numbered=out is None
+        )
+        console.say(
+            "run",
+            f"{folder.path} · device cpu ({options.DEVICE_REASON}) · level {kernel_table().level} · float32"
+            f" · at most {default_threads()} threads",
+        )
+        return folder
+
+    recorder = Recorder(console, start, estimator.save)
+    begin = time.perf_counter()
+    try:
+        estimator.fit(parts.train, callbacks=[recorder], log=lambda line: console.say("train", line))
+        return _finish(console, plan, estimator, recorder, parts.test, time.perf_counter() - begin)
+    except KeyboardInterrupt:
+        raise _interrupted(recorder) from None
+    except UsageError as fault:
+        # the options were checked one by one: what a task refuses now are settings that do not go together
+        raise ConfigError(
+            fault.message, where=fault.where, expected=fault.expected, got=fault.got, hint=fault.hint
+        ) from fault
+    finally:
+        if recorder.folder is not None:
+            recorder.folder.close()
+
+
+def _read(console: Console, plan: Plan) -> Any:
+    """The training data's parts; `--test` takes the place of a test part that the data has."""
+    data = plan.sections["data"]
+    columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
+    parts = plan.task.read(data["train"], **columns)
+    console.say("data", *parts.train.notes)
+    if data["test"]:
+        test = plan.task.read(data["test"], **columns).held_out()
+        parts = parts._replace(test=test)
+    if parts.test is not None:
+        console.say("test", f"{len(parts.test):,} rows of {parts.test.source}: measured once, at the end")
+    return parts
+
+
+def _finish(
+    console: Console, plan: Plan, estimator: Any, recorder: Recorder, test: Any, seconds: float
+) -> dict[str, Any]:
+    """Save the trained model and measure it on the test part."""
+    folder = recorder.folder
+    assert folder is not None
+    estimator.save(str(folder.model))
+    metrics = dict(recorder.best)
+    if test is not None:
+        metrics |= {f"test_{name}": value for name, value in estimator.evaluate(test).items()}
+    console.say("saved", f"{folder.model}  {folder.model.stat().st_size / 1e3:,.0f} kB")
+    return {
+        "task": plan.task.name,
+        "arch": plan.arch,
+        "run": str(folder.path),
+        "model": str(folder.model),
+        "epochs": recorder.epochs,
+        "best_epoch": recorder.best_epoch,
+        "seconds": round(seconds, 3),
+        "seed": plan.sections["train"]["seed"],
+        "metrics": metrics,
+    }
+
+
+def _interrupted(recorder: Recorder) -> Interrupted:
+    if recorder.folder is None:
+        return Interrupted("stopped before the training began; nothing was written")
+    if recorder.epochs == 0:
+        return Interrupted("stopped in the first epoch; there is no model yet", where=str(recorder.folder.path))
+    recorder.keep_last_epoch()
+    return Interrupted(
+        f"stopped after epoch {recorder.epochs}",
+        where=str(recorder.folder.path),
+        got=f"{recorder.folder.model} is the model of epoch {recorder.epochs}",
+    )
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The result for people."""
+    metrics = "  ".join(f"{name} {number(value)}" for name, value in report["metrics"].items())
+    return f"{metrics}\nmodel {report['model']}"

@@ -1,0 +1,83 @@
+"""What every test has: the installed package, the wide kernels that the build left beside the source, the `dlcore` command."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+DATA = TESTS / "data"
+
+# Kernels that read f32 as f64: finite differences run on them.  A build under DLCORE_BUILD_WIDE=1 leaves them here; tests that lie
+# apart from the source are told the place by the caller's environment.
+os.environ.setdefault("DLCORE_WIDE_KERNELS", str(ROOT / "build" / "wide"))
+
+# torch is no requirement of the tests: where it is missing, tests/parity is not collected and the header says so.
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+collect_ignore = [] if HAS_TORCH else ["parity"]
+
+
+def pytest_report_header() -> list[str]:
+    import dlcore
+
+    lines = [
+        f"dlcore: {dlcore.__version__} from {Path(dlcore.__file__).parent}",
+        f"wide kernels: {os.environ['DLCORE_WIDE_KERNELS']}",
+    ]
+    if not HAS_TORCH:
+        lines.append("parity tests are left out: torch is not installed (pip install '.[compare]')")
+    return lines
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Path:
+    """A cut of MNIST in idx files: 3,000 training and 1,000 test images."""
+    return DATA / "mnist"
+
+
+class Command:
+    """Runs the installed `dlcore` in a process of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        script = Path(sysconfig.get_path("scripts")) / "dlcore"
+        self.words = [str(script)] if script.exists() else [sys.executable, "-m", "dlcore.cli"]
+
+    def __call__(
+        self,
+        *arguments: object,
+        code: int = 0,
+        stdin: str | bytes = b"",
+        environment: dict[str, str] | None = None,
+        **options: object,
+    ) -> subprocess.CompletedProcess[str]:
+        """The finished process; fails the test unless it exited with `code`."""
+        if isinstance(stdin, str):
+            stdin = stdin.encode()
+        done = subprocess.run(
+            [*self.words, *map(str, arguments)],
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, **(environment or {})},
+            **options,
+        )  # type: ignore[call-overload]
+        text = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert text.returncode == code, (
+            f"{arguments} exited {text.returncode}, not {code}\n{text.stdout}\n{text.stderr}"
+        )
+        return text
+
+
+@pytest.fixture
+def dlcore_command(tmp_path: Path) -> Command:
+    """`dlcore_command("train", ...)` runs the installed command in a fresh folder."""
+    return Command(tmp_path)
