@@ -25,8 +25,8 @@ def extension(path):
         [str(path)],
         depends=headers,
         include_dirs=[str(HERE / path.parent)],
-        extra_compile_args=["-O3", "-pthread"],
-        extra_link_args=["-pthread"],
+        extra_compile_args=["-O2", "-g0", "-pthread"],
+        extra_link_args=["-pthread", "-Wl,-s"],
     )
 
 
@@ -40,6 +40,7 @@ class Build(build_ext):
             self.distribution.ext_modules, build_dir="build/cython", language_level=3
         )
         super().finalize_options()
+        self.parallel = self.parallel or len(os.sched_getaffinity(0))
 
     def run(self):
         sys.path.insert(0, str(HERE))

@@ -219,8 +219,8 @@ def _section_of(section: str, base: type[Section], defaults: Mapping[str, Any]) 
 
 def _kind(default: Any) -> Any:
     if isinstance(default, (list, tuple)):
-        return list[type(default[0])] if default else list[int]
-    return float if isinstance(default, float) else type(default)
+        return list.__class_getitem__(type(default[0]) if default else int)
+    return type(default)
 
 
 def _explain(section: str, error: Any, content: Mapping[str, Value], names: list[str]) -> str:

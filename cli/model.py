@@ -24,7 +24,7 @@ def open_task(argument: str) -> tuple[Any, Task]:
     from dlcore.tasks import TASKS
 
     estimator = open_model(argument)
-    name = getattr(estimator, "task", None)
+    name = str(getattr(estimator, "task", ""))
     if name not in TASKS:
         raise ModelFileError(
             "this file holds a bare network, which has no labels and no preprocessing",

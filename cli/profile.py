@@ -99,10 +99,18 @@ def lines(report: dict[str, Any]) -> list[str]:
     found = [f"{'':>4} {'segment':<9}{'group':>6}  {'call':<28}{heads}  kernel"]
     for i, row in enumerate(report["calls"]):
         seconds = max(row["seconds"], 1e-9)
-        values = (seconds * 1e6, row["bytes"] / 1e3, row["flops"] / 1e6, row["flops"] / seconds / 1e9, row["bytes"] / seconds / 1e9)
+        values = (
+            seconds * 1e6,
+            row["bytes"] / 1e3,
+            row["flops"] / 1e6,
+            row["flops"] / seconds / 1e9,
+            row["bytes"] / seconds / 1e9,
+        )
         cells = "".join(f"{value:>{width},.1f}" for value, (_, width) in zip(values, columns, strict=True))
         kernel = row["kernel"].partition("[")[0]
-        found.append(f"{i:>4} {row['segment']:<9}{row['group']:>6}  {row['call'][:27]:<28}{cells}  {kernel}({row['shapes']})")
+        found.append(
+            f"{i:>4} {row['segment']:<9}{row['group']:>6}  {row['call'][:27]:<28}{cells}  {kernel}({row['shapes']})"
+        )
     total = sum(row["seconds"] for row in report["calls"])
     found += [
         "",

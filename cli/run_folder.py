@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -35,7 +35,7 @@ def choose(out: str | None, name: str) -> Path:
     return next(path for path in _numbered(RUNS / name) if not path.exists())
 
 
-def _numbered(path: Path):
+def _numbered(path: Path) -> Iterator[Path]:
     yield path
     number = 2
     while True:

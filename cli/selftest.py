@@ -23,45 +23,35 @@ TARGET: Shapes = {"target": (ROWS, COLUMNS)}  # no gradient is asked for by this
 PAIR: Shapes = {"x": (ROWS, COLUMNS), "y": (ROWS, COLUMNS)}
 
 
+SMOOTH = ("sigmoid", "tanh", "gelu", "silu", "softplus")
+UNARY = (*SMOOTH, "gelu_tanh", "elu", "softmax", "log_softmax", "exp", "square", "neg")
+
+
 def _dense(activation: str | None) -> Build:
     return lambda ops, t: ops.dense(t["x"], t["weight"], t["bias"], activation=activation)
 
 
-def _one(name: str) -> Build:
+def _unary(name: str) -> Build:
     return lambda ops, t: getattr(ops, name)(t["x"])
 
 
+def _binary(name: str, second: str = "y") -> Build:
+    return lambda ops, t: getattr(ops, name)(t["x"], t[second])
+
+
 FUNCTIONS: dict[str, tuple[Shapes, Build]] = {
-    **{f"dense {name}": (DENSE, _dense(name)) for name in ("sigmoid", "tanh", "gelu", "silu", "softplus")},
     "dense": (DENSE, _dense(None)),
-    "matmul": ({"x": (ROWS, INNER), "y": (INNER, COLUMNS)}, lambda ops, t: ops.matmul(t["x"], t["y"])),
-    **{
-        name: (MATRIX, _one(name))
-        for name in (
-            "sigmoid",
-            "tanh",
-            "gelu",
-            "gelu_tanh",
-            "silu",
-            "softplus",
-            "elu",
-            "softmax",
-            "log_softmax",
-            "exp",
-            "square",
-            "neg",
-        )
-    },
-    **{name: (PAIR, lambda ops, t, name=name: getattr(ops, name)(t["x"], t["y"])) for name in ("add", "sub", "mul")},
+    **{f"dense {name}": (DENSE, _dense(name)) for name in SMOOTH},
+    **{name: (MATRIX, _unary(name)) for name in UNARY},
+    **{name: (PAIR, _binary(name)) for name in ("add", "sub", "mul", "mean_squared_error")},
+    **{name: (MATRIX | TARGET, _binary(name, "target")) for name in ("binary_cross_entropy", "softmax_cross_entropy")},
+    "matmul": ({"x": (ROWS, INNER), "y": (INNER, COLUMNS)}, _binary("matmul")),
     "layernorm": (
         {"x": (ROWS, COLUMNS), "weight": (COLUMNS,), "bias": (COLUMNS,)},
         lambda ops, t: ops.layernorm(t["x"], t["weight"], t["bias"]),
     ),
     "concat": (PAIR, lambda ops, t: ops.concat([t["x"], t["y"]])),
-    "transpose": ({"x": (COLUMNS, ROWS)}, lambda ops, t: ops.transpose(t["x"])),
-    "mean_squared_error": (PAIR, lambda ops, t: ops.mean_squared_error(t["x"], t["y"])),
-    "binary_cross_entropy": (MATRIX | TARGET, lambda ops, t: ops.binary_cross_entropy(t["x"], t["target"])),
-    "softmax_cross_entropy": (MATRIX | TARGET, lambda ops, t: ops.softmax_cross_entropy(t["x"], t["target"])),
+    "transpose": ({"x": (COLUMNS, ROWS)}, _unary("transpose")),
 }
 
 

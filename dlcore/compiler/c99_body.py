@@ -115,9 +115,9 @@ def places(body: list[ast.stmt], at: Place = ()) -> Iterator[tuple[str, Place]]:
     """Every name with where it stands: (statement, branch, statement, branch, ..., statement)."""
     for i, node in enumerate(body):
         nested = [getattr(node, name) for name in ("body", "orelse") if isinstance(getattr(node, name, None), list)]
-        own: list[ast.AST] = [n for n in ast.iter_child_nodes(node) if not any(n in block for block in nested)]
-        for n in own:
-            for inner in ast.walk(n):
+        own = [n for n in ast.iter_child_nodes(node) if not any(n in block for block in nested)]
+        for child in own:
+            for inner in ast.walk(child):
                 if isinstance(inner, ast.Name):
                     yield inner.id, (*at, i)
         for branch, block in enumerate(nested):
@@ -171,8 +171,8 @@ class Body(Expressions):
         def walk(node: ast.AST, bound: frozenset[str]) -> None:
             if isinstance(node, ast.For) and isinstance(node.target, ast.Name):
                 walk(node.iter, bound)
-                for child in node.body:
-                    walk(child, bound | {node.target.id})
+                for statement in node.body:
+                    walk(statement, bound | {node.target.id})
                 return
             if isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Store) or node.id not in bound):
                 outside.add(node.id)
@@ -335,9 +335,9 @@ class Body(Expressions):
             and isinstance(node.value, ast.Name)
             and isinstance(node.slice, ast.Constant)
         ):
-            value = self.variables.get(node.value.id)
-            if value is not None and isinstance(value.type, types.BaseTuple):
-                return Value(f"{value.text}.m{node.slice.value}", value.type.types[node.slice.value])
+            value, place = self.variables.get(node.value.id), node.slice.value
+            if value is not None and isinstance(value.type, types.Tuple | types.UniTuple) and isinstance(place, int):
+                return Value(f"{value.text}.m{place}", value.type.types[place])
         return None
 
     def stored(self, target: ast.Subscript) -> Value:

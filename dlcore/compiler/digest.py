@@ -20,20 +20,26 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.compiler import rooms
-from dlcore.compiler.language import INTRINSICS, Function, Kernel
+from dlcore.compiler import levels, rooms
+from dlcore.compiler.language import FASTMATH, INTRINSICS, Function, Kernel
 from dlcore.compiler.rooms import PACKAGE, Job
 
-# Sources of this package that decide what an object holds.
-TOOLCHAIN = ("emit.py", "entry.py", "language.py", "levels.py")
+# Sources of this package that decide what an object holds, beside the level's constants and settings.
+TOOLCHAIN = ("emit.py", "entry.py")
 
 
 @functools.cache
 def toolchain() -> str:
-    """Versions and sources of the compiler."""
+    """Versions and sources of the compiler; comments and layout of its sources do not count."""
     parts = [f"{name} {importlib.metadata.version(name)}" for name in ("numba", "llvmlite", "numpy")]
-    parts += [_file_digest(PACKAGE / "compiler" / name) for name in TOOLCHAIN]
-    return "\n".join(parts)
+    parts += [ast.dump(ast.parse((PACKAGE / "compiler" / name).read_text())) for name in TOOLCHAIN]
+    return "\n".join([*parts, *sorted(FASTMATH)])
+
+
+def settings(job: Job) -> str:
+    """What Numba is told by the environment of a worker."""
+    found = levels.environment(job.level, job.wide)
+    return repr(sorted((k, v) for k, v in found.items() if k.startswith("NUMBA_")))
 
 
 @functools.cache
@@ -45,7 +51,7 @@ def object_digest(job: Job) -> str:
     """The name of a job's object in the cache."""
     spec = job.spec
     shape = (spec.text, spec.over, spec.lists, spec.symbols(job.level.constants), spec.sliced, spec.chunked)
-    parts = [toolchain(), repr(job.level), repr(job.bound), str(job.wide), job.symbol, repr(shape)]
+    parts = [toolchain(), settings(job), repr(job.level), repr(job.bound), str(job.wide), job.symbol, repr(shape)]
     return hashlib.sha256("\n".join([*parts, *describe(job.kernel)]).encode()).hexdigest()[:32]
 
 

@@ -65,10 +65,8 @@ def dispatcher(function: Function) -> Any:
     Formulas keep the order that they are written in: reassociated, x - n * HIGH - n * LOW becomes x - n * (HIGH + LOW),
     and exp loses seven bits.  Sums, which need new orders to be vector code, stand in kernels and helpers."""
     flags = FASTMATH - {"reassoc"} if function.inline else FASTMATH
-    njit: Any = numba.njit              # its stubs do not know _nrt
-    return njit(
-        python_of(function), error_model="numpy", fastmath=set(flags), forceinline=function.inline, _nrt=False
-    )
+    njit: Any = numba.njit  # its stubs do not know _nrt
+    return njit(python_of(function), error_model="numpy", fastmath=set(flags), forceinline=function.inline, _nrt=False)
 
 
 def _flags() -> Any:

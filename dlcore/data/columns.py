@@ -23,17 +23,22 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?")
 class Encoder(Protocol):
     """One column's encoding: `width` numbers per row."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The column's name."""
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """How many numbers it becomes."""
 
     def encode(self, table: Table, out: np.ndarray) -> None:
         """Write the column's numbers into `out`, f32 (N, width), which holds zeros; raises `DataError`."""
 
-    def describe(self) -> str: ...
+    def describe(self) -> str:
+        """What was decided, for the user."""
 
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]:
+        """For `preprocess.json`."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ class Ignored:
         return Ignored(name, reason)
 
 
-_KINDS = {"number": Numeric, "category": Categorical, "ignored": Ignored}
+_KINDS: dict[str, type[Numeric] | type[Categorical] | type[Ignored]] = {
+    "number": Numeric, "category": Categorical, "ignored": Ignored}
 
 
 def encoder_from_json(value: Any, where: str) -> Encoder:
@@ -157,7 +163,7 @@ def encoder_from_json(value: Any, where: str) -> Encoder:
 def fit_encoder(table: Table, name: str) -> Encoder:
     """Infer what a column holds, from the cells that are not missing.  Raises `DataError` for infinite numbers."""
     column = table.columns[name]
-    cells = [] if isinstance(column, np.ndarray) else [cell for cell in column if cell is not None]
+    cells: list[Cell] = [] if isinstance(column, np.ndarray) else [cell for cell in column if cell is not None]
     strays = sum(_number(cell) is None for cell in cells)
     if isinstance(column, np.ndarray) or strays <= _STRAY * len(cells):
         return _fit_numeric(table, name, strays > 0)

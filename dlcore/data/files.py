@@ -41,10 +41,10 @@ def open_data(source: str | Path) -> Iterator[BinaryIO]:
 
 
 def _decompressed(file: BinaryIO) -> BinaryIO:
-    buffered = file if hasattr(file, "peek") else io.BufferedReader(cast(io.RawIOBase, file))
-    head = buffered.peek(6)[:6]                                          # type: ignore[union-attr]
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, file))
+    head = buffered.peek(6)[:6]
     if head.startswith(_GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     if head.startswith(_XZ):
         return cast(BinaryIO, lzma.LZMAFile(buffered))
-    return cast(BinaryIO, buffered)
+    return buffered

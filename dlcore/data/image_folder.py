@@ -35,6 +35,7 @@ def read_image_folder(folder: str | Path) -> Parts:
     if train is None or not any(child.is_dir() for child in train.iterdir()):
         return Parts(_read_part(folder, "train", None))
     part = _read_part(train, "train", None)
+    assert isinstance(part.x, np.ndarray)
     return Parts(part, None if test is None else _read_part(test, "test", part.x.shape[1:]))
 
 

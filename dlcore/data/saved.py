@@ -25,7 +25,7 @@ def fields(value: Any, where: str, **kinds: type) -> list[Any]:
 def _typed(value: Any, kind: type, where: str) -> Any:
     if kind is float and type(value) is int and abs(value) < 1 << 53:
         value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
         raise ModelFileError("a value of the model file has the wrong type", where=where, expected=kind.__name__,
                              got=str(value)[:60])
     return value

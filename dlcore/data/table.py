@@ -124,9 +124,8 @@ def _from_separated(text: str, source: str, separator: str, header: bool | None,
 def _rows(text: str, source: str, separator: str) -> tuple[list[list[str]], list[int]]:
     """The cells of every row that is not blank, stripped of spaces, and the line where each row begins."""
     # a tab-separated file has no quoting: a quotation mark there is text
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, quoting=quoting, skipinitialspace=True,
-                        strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True,
+                        quoting=csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL)
     rows, lines, line = [], [], 1
     try:
         for row in reader:

@@ -29,13 +29,11 @@ if TYPE_CHECKING:
     from dlcore.graph import Tensor
     from dlcore.runtime import Program, Step
 
-_ITEM = {"f32": 4}                                          # dtypes that a C file may hold
-_TYPES = {"f32": "float"}
-
 
 class Exportable(Protocol):
     """What an estimator tells about the way from a raw sample to its answer."""
 
+    model: Any                          # the network, whose store holds the weights
     sample_shape: tuple[int, ...]
 
     def trace(self, x: Tensor) -> Tensor:
@@ -46,6 +44,9 @@ class Exportable(Protocol):
 
     def answers(self, samples: np.ndarray) -> np.ndarray:
         """The answers to such samples, f32 (N, outputs): what C is compared with."""
+
+    def random_samples(self, count: int) -> np.ndarray:
+        """Samples to compare on where there are no data, of the size that data have."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def export(model: Any, path: str | os.PathLike[str], x: Any = None) -> Export:
     kernels = _Kernels()
     program = _program(source, kernels)
     text = "".join(_file(program, kernels, source, function))
-    samples = _random_samples(source) if x is None else source.samples(x)
+    samples = source.random_samples(100) if x is None else source.samples(x)
     want = source.answers(samples)
     compiler, difference = compare(text, function, samples.reshape(len(samples), -1), want)
     _write(path, text)
@@ -123,16 +124,14 @@ class _ModelSource:
     def answers(self, samples: np.ndarray) -> np.ndarray:
         return self.model.predict(samples).reshape(len(samples), -1)
 
-
-def _random_samples(source: Exportable) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((100, *source.sample_shape), dtype=np.float32)
+    def random_samples(self, count: int) -> np.ndarray:
+        return np.random.default_rng(0).standard_normal((count, *self.sample_shape), dtype=np.float32)
 
 
 def _program(source: Exportable, kernels: _Kernels) -> Program:
     from dlcore.graph import Graph, plan
     from dlcore.layers.trace import Trace, tracing
-    network = getattr(source, "model")                                          # noqa: B009
-    graph = Graph(network.store.parameters)
+    graph = Graph(source.model.store.parameters)
     with tracing(Trace(graph, False, False)):
         out = source.trace(graph.input("x", 1, *source.sample_shape))
     try:
@@ -176,11 +175,11 @@ class _Places:
     """Where the program's memory lies in the C file: weights by name, the sample, static arrays for the rest."""
 
     def __init__(self, program: Program, source: Exportable):
-        network = getattr(source, "model")                                      # noqa: B009
-        places = network.store.parameters.places
+        store = source.model.store
+        places = store.parameters.places
         self.weights = sorted((place.buffer, place.offset, place.size, name) for name, place in places.items()
                               if place.buffer in ("weights", "statistics"))
-        self.view = network.store.view
+        self.view = store.view
         self.program = program
         self.used: dict[str, str] = {}                      # name of a weight -> its name in C
         self.static: set[str] = set()

@@ -64,7 +64,7 @@ def _parts(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras:
         raise UsageError("a model's config must say its model_type")
     config = {**config, "format_version": FORMAT_VERSION, "dlcore_version": __version__}
     extras.setdefault(CARD, f"# {config['model_type']}\n\nA model saved by dlcore {__version__}.\n")
-    parts = {CONFIG: [_json(CONFIG, config)], TENSORS: safetensors.pieces(tensors)}
+    parts: dict[str, list[bytes | memoryview]] = {CONFIG: [_json(CONFIG, config)], TENSORS: safetensors.pieces(tensors)}
     for name, value in extras.items():
         if not _NAME.fullmatch(name) or name == CONFIG:
             raise UsageError("an extra part of a model file cannot have this name", got=name,
@@ -75,7 +75,7 @@ def _parts(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras:
 
 def _json(name: str, value: Any) -> bytes:
     try:
-        return (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
+        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8")
     except (TypeError, ValueError) as error:
         raise UsageError("this cannot be saved as JSON", where=name, got=str(error)) from error
 

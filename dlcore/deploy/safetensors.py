@@ -39,7 +39,7 @@ def pieces(tensors: Mapping[str, np.ndarray]) -> list[bytes | memoryview]:
             raise UsageError("this is no name for a saved tensor", got=repr(name))
         header[name] = {"dtype": _NAMES[flat.dtype], "shape": list(array.shape),
                         "data_offsets": [end, end + flat.nbytes]}
-        data.append(memoryview(flat.view(np.uint8)))
+        data.append(flat.view(np.uint8).data)
         end += flat.nbytes
         if gap := -end % ALIGNMENT:
             header[f"{_PADDING}{len(header)}"] = {"dtype": "U8", "shape": [gap], "data_offsets": [end, end + gap]}

@@ -38,8 +38,6 @@ _HOME = {name: room for room, names in ROOMS.items() for name in names}
 __all__ = ["ROOMS", *_HOME]
 
 
-
-
 class _Ops(ModuleType):
     """`dlcore.ops.softmax` is the op, also once `dlcore.ops.softmax`, the room it lives in, has been imported.
 

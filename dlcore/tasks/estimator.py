@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from dlcore.data.answers import Classes, Quantity, quantities
 from dlcore.data.dataset import Dataset
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import mlp
-from dlcore.tasks.scores import classification_scores, regression_scores
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -36,6 +34,7 @@ class Estimator:
 
     task: ClassVar[str]
     _kind: ClassVar[str]                # "classifier" or "regressor"
+    _network: Model
     # parameters that every estimator has
     hidden: Sequence[int]
     dropout: float
@@ -131,7 +130,7 @@ class Estimator:
         """
         say = log or (lambda line: None)
         self._check_params()
-        x, y = _pair(x, y, "the training data")
+        x, y = pair(x, y, "the training data")
         x = self._raw(x)
         if len(x) != len(y):
             raise DataError("inputs and answers do not fit together", expected=f"{len(x):,} answers", got=f"{len(y):,}")
@@ -171,8 +170,8 @@ class Estimator:
     def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray,
                     validation_data: Any) -> tuple[np.ndarray, np.ndarray] | None:
         if validation_data is not None:
-            x_val, y_val = _pair(*(validation_data if isinstance(validation_data, tuple) else (validation_data, None)),
-                                 "the validation data")
+            given = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
+            x_val, y_val = pair(given[0], given[1], "the validation data")
             return self._inputs(x_val), self._targets(y_val)
         return (self._inputs(_take(x, val)), targets[val]) if len(val) else None
 
@@ -238,6 +237,10 @@ class Estimator:
         """The answers to such samples, f32 (N, outputs)."""
         return self.model.predict(samples)
 
+    def random_samples(self, count: int) -> np.ndarray:
+        """Samples for a comparison where there are no data, f32 (count, *sample_shape)."""
+        return np.random.default_rng(0).standard_normal((count, *self.sample_shape), dtype=np.float32)
+
     def trace(self, x: Tensor) -> Tensor:
         """The answer to one such sample, by ops on tensors of a graph."""
         assert self.model.network is not None
@@ -282,7 +285,7 @@ class Estimator:
         result._network = network
         return result
 
-    # ---- answers: set by Classifier and Regressor --------------------------------------------------------------------
+    # ---- answers: see supervised.py --------------------------------------------------------------------
 
     _answers: Any
 
@@ -300,89 +303,7 @@ class Estimator:
         raise NotImplementedError
 
 
-class Classifier(Estimator):
-    """An estimator whose answers are labels."""
-
-    _kind = "classifier"
-    _answers: Classes
-
-    @property
-    def classes_(self) -> np.ndarray:
-        """The labels, sorted: the columns of `predict_proba`."""
-        return self._answers.labels
-
-    def _fit_answers(self, y: Any) -> list[str]:
-        self._answers = Classes.fit(y)
-        counts = np.bincount(self._answers.encode(y))
-        return [f"{len(self._answers)} labels: {self._answers.listed()}; {counts.min():,} to {counts.max():,} rows each"]
-
-    @classmethod
-    def _answers_from_json(cls, value: Any, where: str) -> Classes:
-        return Classes.from_json(value, where)
-
-    def _outputs(self) -> int:
-        return len(self._answers)
-
-    def predict_proba(self, x: Any) -> np.ndarray:
-        """Probabilities of the labels, f32 (N, labels), for raw inputs."""
-        return self._predict(x)
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The likeliest label of each raw input, (N,)."""
-        probs = self._predict(x)
-        return self._answers.decode(probs.argmax(axis=1))
-
-    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """accuracy, macro_f1 and log_loss on raw inputs and labels, or on a `Dataset`."""
-        x, y = _pair(x, y, "the data")
-        probs = self._predict(x)
-        return classification_scores(probs, self._targets(y), _weights(sample_weight))
-
-    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The accuracy."""
-        return self.evaluate(x, y, sample_weight)["accuracy"]
-
-
-class Regressor(Estimator):
-    """An estimator whose answers are numbers."""
-
-    _kind = "regressor"
-    _answers: Quantity
-
-    def _fit_answers(self, y: Any) -> list[str]:
-        self._answers = Quantity.fit(y)
-        return [f"answers are numbers: mean {self._answers.mean:g}, standard deviation {self._answers.scale:g}"]
-
-    @classmethod
-    def _answers_from_json(cls, value: Any, where: str) -> Quantity:
-        return Quantity.from_json(value, where)
-
-    def _outputs(self) -> int:
-        return 1
-
-    def predict(self, x: Any) -> np.ndarray:
-        """The answer to each raw input, f32 (N,)."""
-        out = self._predict(x)
-        return self._answers.decode(out)
-
-    def answers(self, samples: np.ndarray) -> np.ndarray:
-        return self._answers.decode(super().answers(samples))[:, np.newaxis]
-
-    def trace(self, x: Tensor) -> Tensor:
-        from dlcore import ops
-        return ops.shift(ops.scale(super().trace(x), self._answers.scale), self._answers.mean)
-
-    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """rmse, mae and r2 on raw inputs and answers, or on a `Dataset`."""
-        x, y = _pair(x, y, "the data")
-        return regression_scores(self.predict(x), quantities(y), _weights(sample_weight))
-
-    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """R squared."""
-        return self.evaluate(x, y, sample_weight)["r2"]
-
-
-def _pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
+def pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
     """Inputs and answers, from a `Dataset` or as they come."""
     if isinstance(x, Dataset):
         x, y = x.x, x.y
@@ -393,10 +314,6 @@ def _pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
 
 def _take(x: Any, rows: np.ndarray) -> Any:
     return x[rows] if isinstance(x, np.ndarray) else x.take(rows)
-
-
-def _weights(sample_weight: Any) -> np.ndarray | None:
-    return None if sample_weight is None else np.asarray(sample_weight, np.float64)
 
 
 def renamed(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.preprocess import ImagePreprocessor
 from dlcore.errors import UsageError
-from dlcore.tasks.estimator import Classifier, Estimator, renamed
+from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ class ImageClassifier(Classifier):
 
     def answers(self, samples: np.ndarray) -> np.ndarray:
         return self.predict_proba(samples)
+
+    def random_samples(self, count: int) -> np.ndarray:
+        pixels = np.random.default_rng(0).random((count, *self.sample_shape), dtype=np.float32)
+        return pixels / np.float32(self._preprocessor.scale)
 
     def trace(self, x: Tensor) -> Tensor:
         from dlcore import ops

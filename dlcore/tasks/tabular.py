@@ -11,7 +11,8 @@ from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.preprocess import TablePreprocessor
 from dlcore.data.table import Table, answers, as_table, read_table
 from dlcore.errors import ModelFileError, UsageError
-from dlcore.tasks.estimator import Classifier, Estimator, Regressor, renamed
+from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.supervised import Classifier, Regressor
 from dlcore.tasks.task import Sections
 
 _MOST_LABELS = 20                       # more different whole numbers than this are quantities, not labels

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import DivergedError
-from dlcore.training.programs import Runner
 from dlcore.training.state import TrainingState
 
 if TYPE_CHECKING:
     from dlcore.training.model import Model
+    from dlcore.training.programs import Runner
 
 
 @dataclass(frozen=True)

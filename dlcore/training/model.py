@@ -13,24 +13,26 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlcore.errors import DataError, ShapeError, UsageError
 from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable
-from dlcore.training import arrays, dataset, fitting, saving
+from dlcore.training import arrays, dataset, fitting
 from dlcore.training.callbacks import Callback, CallbackList
 from dlcore.training.dataset import DataSet
 from dlcore.training.feed import batch_of
 from dlcore.training.history import History
 from dlcore.training.loop import Loop, diverged, set_scalars
 from dlcore.training.network import Network, name_layers, symbols
-from dlcore.training.objective import Objective
 from dlcore.training.programs import Programs, Runner, signature
 from dlcore.training.state import TrainingState
 from dlcore.training.store import WeightStore, store_of
 from dlcore.training.summary import summary_text
+
+if TYPE_CHECKING:
+    from dlcore.training.objective import Objective
 
 BATCH = 32                  # of `fit`, as in Keras
 KEPT = 32                   # runners by shape that the quick ways of one thread keep
@@ -186,6 +188,7 @@ class Model(Layer):
         if self._objective is None:
             if self._compiled is None:
                 raise UsageError("the model is not compiled", hint='model.compile("adam", "mean_squared_error")')
+            from dlcore.training.objective import Objective
             self._objective = Objective(self.network, **self._compiled)
         return self._objective
 
@@ -402,11 +405,13 @@ class Model(Layer):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes layers, weights, and what `compile` was told, with the optimizer's state, to one file."""
+        from dlcore.training import saving
         saving.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Model:
         """What `save` wrote.  custom_objects: the user's own layers, losses and metrics by name.  ModelFileError."""
+        from dlcore.training import saving
         return saving.load(path, custom_objects)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:

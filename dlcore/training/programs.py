@@ -2,6 +2,8 @@
 
 A program's inputs are the batch itself, or, where the data lies in memory, the numbers of its rows: then the data set
 is bound to the user's arrays and the program gathers what it needs.
+
+Graph and ops are imported where they are first used: a program that only imports dlcore shall not wait for them.
 """
 from __future__ import annotations
 
@@ -11,21 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore import ops
 from dlcore.errors import UsageError
-from dlcore.graph import Graph, ProgramCache, Slot, Tensor, plan
-from dlcore.graph.cache import program_bytes
+from dlcore.graph.cache import ProgramCache, program_bytes
 from dlcore.layers.trace import Trace, tracing
 from dlcore.training.arrays import DTYPES
 
 if TYPE_CHECKING:
+    from dlcore.graph import Graph, Tensor
     from dlcore.runtime import Instance, Program
     from dlcore.training.model import Model
     from dlcore.training.store import WeightStore
 
 CACHE_BYTES = 1 << 30
 WHOLE = ("ids", "integers")         # kinds of targets that stay integers
-LOSS_SCALE = Slot("loss_scale")
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,15 @@ def leaf(graph: Graph, s: Signature, f: Field, ids: Tensor | None) -> Tensor:
     """The tensor of one array of a batch."""
     if ids is None:
         return graph.input(f.name, s.batch, *f.tail, dtype=f.dtype)
+    from dlcore import ops
     data = graph.data(f.name, s.rows, *f.tail, dtype=f.dtype)
     return ops.gather(data, ids) if f.whole or f.dtype == "f32" else ops.gather(data, ids, scale=1.0)
 
 
 def make(model: Model, s: Signature) -> Program:
     """Traces the model and plans the program."""
+    from dlcore import ops
+    from dlcore.graph import Graph, Slot, plan
     store = model.store
     graph = Graph(store.parameters, precision=model.precision)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
@@ -94,7 +97,7 @@ def make(model: Model, s: Signature) -> Program:
         weights = [trace.tensor(v) for v in model.trained_variables if v.key in graph.leaves]
         if not weights:
             raise UsageError("the model has no weights to train", hint="add layers, or set layer.trainable = True")
-        seeds = {} if weight is None else {total: ops.scale(weight, LOSS_SCALE)}
+        seeds = {} if weight is None else {total: ops.scale(weight, Slot("loss_scale"))}
 
         def updates() -> None:
             ops.check_finite(weighted, graph.status)

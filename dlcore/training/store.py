@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore.graph import Parameters
 from dlcore.layers.initializers import generator
 from dlcore.runtime import allocate
 from dlcore.runtime.buffers import DTYPES
@@ -33,6 +32,7 @@ class WeightStore:
     """
 
     def __init__(self) -> None:
+        from dlcore.graph.parameters import Parameters
         self.parameters = Parameters()
         self.variables: list[Variable] = []
         self.buffers: dict[str, np.ndarray] = {}

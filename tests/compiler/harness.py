@@ -57,11 +57,13 @@ class Library:
     """A kernels.so with its kernels.json."""
 
     folder: Path
+    load: bool = True  # not where it is for another architecture
     table: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         self.table = json.loads((self.folder / "kernels.json").read_text())
-        self.so = ctypes.CDLL(str(self.folder / "kernels.so"))
+        if self.load:
+            self.so = ctypes.CDLL(str(self.folder / "kernels.so"))
 
     def spec(self, name: str) -> Spec:
         c = self.table["calls"][name]

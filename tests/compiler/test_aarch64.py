@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from compiler import toy_room
 from compiler.conftest import LOWEST
-from compiler.harness import HERE, Case, Library, assert_same, compile_rooms, in_python, random_case
+from compiler.harness import HERE, ROOT, Case, Library, assert_same, compile_rooms, in_python, random_case
 
 from dlcore.compiler import levels
 from dlcore.compiler.build import Build
 from dlcore.compiler.language import KERNELS
-from dlcore.graph.spec import Spec
 
 NATIVE = levels.host_arch() == "aarch64"
 COMPILER = "cc" if NATIVE else "aarch64-linux-gnu-gcc"
@@ -34,6 +33,7 @@ class Machine:
     """The aarch64 kernels of some rooms in one program."""
 
     def __init__(self, folder: Path, rooms: str) -> None:
+        self.folder = folder
         compile_rooms("--levels", "aarch64", "--output", folder / "out", rooms=rooms)
         recipe = Build([levels.LEVELS["aarch64"]], folder / "out").recipe
         self.symbols, names = zip(*(line.split() for line in recipe.read_text().splitlines()), strict=True)
@@ -129,7 +129,7 @@ def test_toy_kernels_agree_with_numpy(toys: Machine, toy: Library, monkeypatch: 
     ],
 )
 def test_kernels_agree_with_those_of_this_machine(shipped: Machine, name: str) -> None:
-    native = Library(Path(__file__).resolve().parents[2] / "dlcore" / "runtime")
+    native = Library(ROOT / "dlcore" / "runtime")
     spec = native.spec(name)
     case = random_case(
         spec, spec.variants()[0], CONSTANTS, np.random.default_rng(7), positive=True, sizes={"N": 67, "S": 67}
@@ -140,28 +140,34 @@ def test_kernels_agree_with_those_of_this_machine(shipped: Machine, name: str) -
     assert_same(case, wanted, 5e-6, name)
 
 
-def test_a_product_of_matrices(shipped: Machine) -> None:
-    """By the direct kernel and by packed panels, at sizes that meet the edges of the tiles."""
-    table = Library(Path(__file__).resolve().parents[2] / "dlcore" / "runtime")
+def lowered(machine: Machine, table: Library, call: str, alternative: int, arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """The output of a call, by the kernels that one of its lowerings names."""
+    outer = table.spec(call)
+    sizes = outer.solve({n: a.shape for n, a in arrays.items()})
+    for inner, reads, writes in table.table["lowerings"][call][alternative]["steps"]:
+        spec = table.spec(inner)
+        found = {item.name: arrays[name] for item, name in zip(spec.arguments, reads, strict=True)}
+        given = {s: sizes[s] for s in spec.sizes if s in sizes}
+        dims = spec.solve({n: a.shape for n, a in found.items()}, given, CONSTANTS)
+        for item in spec.arrays:
+            found.setdefault(item.name, np.full(spec.shape(item, dims), np.nan, np.float32))
+        add = {i.name: 0 for i in spec.added}
+        machine.run(Case(spec, dims, spec.symbols(CONSTANTS), dict(found), {}, add, "f32"))
+        arrays |= {name: found[item.name] for item, name in zip(spec.outputs, writes, strict=True)}
+    return arrays["out"]
+
+
+@pytest.mark.parametrize("M, N, K", [(1, 43, 37), (29, 43, 37), (48, 96, 24)])
+def test_a_product_of_matrices(shipped: Machine, M: int, N: int, K: int) -> None:
+    """By every lowering that serves one row or several, at sizes that meet the edges of the tiles."""
+    table = Library(shipped.folder / "out", load=False)
     rng = np.random.default_rng(9)
-    M, N, K = 29, 43, 37
     a, b = rng.standard_normal((M, K)).astype(np.float32), rng.standard_normal((K, N)).astype(np.float32)
-
-    def run(name: str, **arrays: np.ndarray) -> None:
-        spec: Spec = table.spec(name)
-        dims = spec.solve({n: v.shape for n, v in arrays.items()}, constants=CONSTANTS)
-        shipped.run(Case(spec, dims, spec.symbols(CONSTANTS), arrays, {}, {i.name: 0 for i in spec.added}, "f32"))
-
-    def zeros(*shape: int) -> np.ndarray:
-        return np.full(shape, np.nan, np.float32)
-
-    direct, packed = zeros(M, N), zeros(M, N)
-    panels = zeros(-(-N // CONSTANTS["PANEL"]), K, CONSTANTS["PANEL"])
-    blocks = zeros(-(-M // CONSTANTS["TILE"]), K, CONSTANTS["TILE"])
-    run("multiply_nn", a=a, b=b, out=direct)
-    run("pack_columns", b=b, panels=panels)
-    run("pack_tile_rows", a=a, blocks=blocks)
-    run("multiply_packed", blocks=blocks, panels=panels, out=packed)
     wanted = a.astype(np.float64) @ b
-    for found in (direct, packed):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max())
+    ran = 0
+    for i, lowering in enumerate(table.table["lowerings"]["matmul_nn"]):
+        if lowering["product"] == "f32" and (lowering["when"] != "M == 1" or M == 1):
+            found = lowered(shipped, table, "matmul_nn", i, {"a": a, "b": b})
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6 * np.abs(wanted).max(), err_msg=str(lowering))
+            ran += 1
+    assert ran > 1

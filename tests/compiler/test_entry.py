@@ -41,7 +41,7 @@ def test_native_code_agrees_with_python(library: Library, name: str, absent: boo
         assert_same(case, wanted, 2e-6, f"{name} {case.dtypes}")
 
 
-@pytest.mark.parametrize("name", ["toy_affine", "toy_parts", "toy_pack", "toy_bytes", "toy_flow"])
+@pytest.mark.parametrize("name", ["toy_affine", "toy_chunks", "toy_packed", "toy_bytes", "toy_flow"])
 def test_cuts_give_the_same_bits(library: Library, name: str) -> None:
     for case in cases(library, name, sizes={"S": 200, "N": 133}):
         whole = case.copy()
@@ -59,7 +59,7 @@ def test_cuts_give_the_same_bits(library: Library, name: str) -> None:
 
 
 def test_an_empty_range_touches_nothing(library: Library) -> None:
-    for name in ("toy_affine", "toy_parts", "toy_global"):
+    for name in ("toy_affine", "toy_chunks", "toy_global"):
         case = cases(library, name)[0]
         before = case.copy()
         library.run(case, LOWEST, 1, 1)

@@ -15,10 +15,10 @@ ZERO, ONE = np.float32(0), np.float32(1)
 call("toy_affine(x: F[S], factor: f32, by: i64 -> +out: F[S])", over="S", F=("f32", "i32"))
 call("toy_update(gradient: f32[S], lr: f32, status: i64[1] -> ~weight: f32[S], ~m: f32[S])", over="S")
 call(
-    "toy_parts(x: F[N, C], bias: F[C]? -> parts: F[CHUNKS, C], rows: i64[CHUNKS]; work: F[CHUNKS, C])",
+    "toy_chunks(x: F[N, C], bias: F[C]? -> parts: F[CHUNKS, C], rows: i64[CHUNKS]; work: F[CHUNKS, C])",
     over="N in CHUNKS",
 )
-call("toy_pack(b: F[K, N] -> panels: F[ceil(N / PANEL), K, PANEL])", over="ceil(N / PANEL)")
+call("toy_packed(b: F[K, N] -> panels: F[ceil(N / PANEL), K, PANEL])", over="ceil(N / PANEL)")
 call("toy_global(x: f32[N, C] -> out: i64[N, C])", over="N")
 call("toy_math(x: f32[S] -> out: f32[8, S])", over="1")
 call("toy_integers(x: i32[S], by: i64 -> out: i64[12, S])", over="1")
@@ -79,7 +79,7 @@ def toy_update(gradient, lr, status, weight, m):
 
 
 @kernel
-def toy_parts(x, bias, parts, rows, work, begin, end):
+def toy_chunks(x, bias, parts, rows, work, begin, end):
     C = parts.shape[0]
     for j in range(C):
         parts[j] = bias[j] if bias.shape[0] > 0 else ZERO
@@ -93,7 +93,7 @@ def toy_parts(x, bias, parts, rows, work, begin, end):
 
 
 @kernel
-def toy_pack(b, panels, begin, end):
+def toy_packed(b, panels, begin, end):
     K, N = b.shape
     for p in range(begin, end):
         for k in range(K):

@@ -33,7 +33,8 @@ def write_idx(folder: Path, pack=lambda data: data, end: str = "", test: str = "
     return folder
 
 
-@pytest.mark.parametrize(("pack", "end", "test"), [(bytes, "", "t10k"), (gzip.compress, ".gz", "test"), (lzma.compress, ".xz", "t10k")])
+@pytest.mark.parametrize(("pack", "end", "test"), [(bytes, "", "t10k"), (gzip.compress, ".gz", "test"),
+                                                   (lzma.compress, ".xz", "t10k")])
 def test_idx_folders(tmp_path, pack, end, test):
     parts = read_images(write_idx(tmp_path / "d", pack, end, test))
     np.testing.assert_array_equal(parts.train.x, IMAGES)

@@ -13,8 +13,8 @@ from dlcore.data.split import shuffled, split
 from dlcore.data.table import as_table
 from dlcore.errors import DataError, ModelFileError
 
-ROWS = [{"age": 10.0 * i, "job": "ab"[i % 2], "gap": None if i == 1 else i, "same": "x", "who": f"id{i}", "day": f"2011-01-{i + 1:02}"}
-        for i in range(4)]
+ROWS = [{"age": 10.0 * i, "job": "ab"[i % 2], "gap": None if i == 1 else i, "same": "x", "who": f"id{i}",
+         "day": f"2011-01-{i + 1:02}"} for i in range(4)]
 
 
 def fitted(rows=ROWS) -> TablePreprocessor:

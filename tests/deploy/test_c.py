@@ -14,13 +14,15 @@ from dlcore.deploy.c import export
 from dlcore.errors import DeviceError, ModelFileError, UsageError, WriteError
 from dlcore.tasks import ImageClassifier, TabularClassifier, TabularRegressor
 
-ROWS = [{"size": float(i % 17), "colour": ("red", "green", "blue")[i % 3], "gap": None if i % 11 == 0 else i / 7} for i in range(300)]
+ROWS = [{"size": float(i % 17), "colour": ("red", "green", "blue")[i % 3], "gap": None if i % 11 == 0 else i / 7}
+        for i in range(300)]
 
 
 def compiled(path):
     """The library, compiled as the format promises: C99, no warning, nothing but libm."""
     library = path.with_suffix(".so")
-    subprocess.run(["cc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", path, "-o", library, "-lm"], check=True)
+    flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run(["cc", *flags, path, "-o", library, "-lm"], check=True)
     symbols = subprocess.run(["nm", "-u", library], capture_output=True, text=True, check=True).stdout
     assert not any(word in symbols for word in ("malloc", "calloc", "realloc", "printf", "fopen")), symbols
     return ctypes.CDLL(str(library))
@@ -40,6 +42,7 @@ def test_images(tmp_path, mnist):
     report = export(model, tmp_path / "model.c", parts.test.x)
     assert (report.function, report.inputs, report.outputs, report.samples) == ("model_predict", 784, 10, 1000)
     assert report.difference <= 1e-5 and report.size == (tmp_path / "model.c").stat().st_size
+    assert export(model, tmp_path / "again.c").difference <= 1e-5           # without data
     want = model.predict_proba(parts.test.x)
     got = answers(compiled(tmp_path / "model.c").model_predict, parts.test.x, 10)
     assert np.abs(got - want).max() <= 1e-5 and want.std() > 0.05
@@ -75,7 +78,8 @@ def test_models_of_layers(tmp_path, activation):
 
 def test_every_weight_arrives_exactly(tmp_path):
     model = dlcore.Sequential([layers.Dense(3, input_shape=(4,))])
-    weights = np.array([1e-45, -0.0, 1e30, 1 / 3, 5, -1e-10, 2 ** 24 + 2, np.pi, 0.1, 7e-39, 1e-38, 123456.789], np.float32).reshape(4, 3)
+    weights = [[1e-45, -0.0, 1e30], [1 / 3, 5, -1e-10], [2 ** 24 + 2, np.pi, 0.1], [7e-39, 1e-38, 123456.789]]
+    weights = np.array(weights, np.float32)
     model.set_weights([weights, np.zeros(3, np.float32)])
     export(model, tmp_path / "m.c", np.eye(4, dtype=np.float32))
     np.testing.assert_array_equal(answers(compiled(tmp_path / "m.c").m_predict, np.eye(4), 3), weights)
@@ -88,8 +92,8 @@ def test_equal_models_give_equal_files_and_two_can_be_linked_together(tmp_path):
         export(model, tmp_path / folder / "m.c")
     assert (tmp_path / "a" / "m.c").read_bytes() == (tmp_path / "b" / "m.c").read_bytes()
     export(model, tmp_path / "other.c")
-    subprocess.run(["cc", "-std=c99", "-shared", "-fPIC", tmp_path / "a" / "m.c", tmp_path / "other.c", "-o", tmp_path / "two.so", "-lm"],
-                   check=True)
+    sources = tmp_path / "a" / "m.c", tmp_path / "other.c"
+    subprocess.run(["cc", "-std=c99", "-shared", "-fPIC", *sources, "-o", tmp_path / "two.so", "-lm"], check=True)
 
 
 def test_without_a_compiler_the_file_is_written_and_not_compared(tmp_path, monkeypatch):

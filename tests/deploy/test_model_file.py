@@ -154,11 +154,14 @@ def folder_with(tmp_path: Path, name: str, data: bytes) -> Path:
 
 
 CONFIGS = {
-    "empty": b"", "not UTF-8": b"\xff{}", "cut short": b'{"model_type": "mo', "nested": b"[" * 100_000,
+    "empty": b"", "not UTF-8": b"\xff{}",
+    "cut short": b'{"model_type": "mo', "nested": b"[" * 100_000,
     "nested objects": b'{"a":' * 100_000, "closed nesting": b"[" * 500 + b"]" * 500, "list": b"[]", "number": b"1", "null": b"null",
     "no type": b'{"format_version": 1}', "type": b'{"model_type": 3, "format_version": 1}',
-    "version": b'{"model_type": "model", "format_version": 2}', "version is true": b'{"model_type": "model", "format_version": true}',
-    "NaN": b'{"model_type": "model", "format_version": 1, "x": NaN}', "key twice": b'{"model_type": "m", "model_type": "n", "format_version": 1}',
+    "version": b'{"model_type": "model", "format_version": 2}',
+    "version is true": b'{"model_type": "model", "format_version": true}',
+    "NaN": b'{"model_type": "model", "format_version": 1, "x": NaN}',
+    "key twice": b'{"model_type": "m", "model_type": "n", "format_version": 1}',
     "long number": b'{"model_type": "model", "format_version": 1, "x": ' + b"9" * 10_000 + b"}",
     "half a surrogate": b'{"model_type": "model", "format_version": 1, "x": "\\ud800"}',
     "too large": b'{"model_type": "model", "format_version": 1, "x": "' + b"x" * (5 << 20) + b'"}',
@@ -187,8 +190,10 @@ TENSOR_FILES = {
     "another dtype": safetensors_bytes(entry(dtype="F64"), bytes(8)),
     "huge shape": safetensors_bytes(entry(shape=[10 ** 9, 10 ** 9, 10 ** 9]), bytes(8)),
     "huge shape and nothing": safetensors_bytes(entry(shape=[0, 1 << 61], data_offsets=[0, 0])),
-    "negative size": safetensors_bytes(entry(shape=[-2]), bytes(8)), "fraction": safetensors_bytes(entry(shape=[2.0]), bytes(8)),
-    "truth value": safetensors_bytes(entry(shape=[True, 2]), bytes(8)), "shape is text": safetensors_bytes(entry(shape="2"), bytes(8)),
+    "negative size": safetensors_bytes(entry(shape=[-2]), bytes(8)),
+    "fraction": safetensors_bytes(entry(shape=[2.0]), bytes(8)),
+    "truth value": safetensors_bytes(entry(shape=[True, 2]), bytes(8)),
+    "shape is text": safetensors_bytes(entry(shape="2"), bytes(8)),
     "many axes": safetensors_bytes(entry(shape=[2] + [1] * 40), bytes(8)),
     "offsets reversed": safetensors_bytes(entry(data_offsets=[8, 0]), bytes(8)),
     "three offsets": safetensors_bytes(entry(data_offsets=[0, 8, 8]), bytes(8)),
@@ -277,7 +282,8 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, folder, monkeypatch):
 
 def test_a_limited_file_size_leaves_nothing(tmp_path):
     """The same with a real limit, met while the tensors are written."""
-    code = ("import resource, signal, sys, numpy as np; from dlcore.deploy import model_file; from dlcore.errors import WriteError\n"
+    code = ("import resource, signal, sys, numpy as np\n"
+            "from dlcore.deploy import model_file; from dlcore.errors import WriteError\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
             "try: model_file.write(sys.argv[1], {'model_type': 'm'}, {'w': np.ones(1 << 20)})\n"
             "except WriteError: sys.exit(74)")

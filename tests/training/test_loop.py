@@ -154,6 +154,20 @@ def test_learning_rate_may_change_between_steps():
     assert bits(model) == before
 
 
+def test_the_number_of_threads_changes_no_bit():
+    rng, runs = np.random.default_rng(0), []
+    x, y = rng.standard_normal((130, 60)).astype(np.float32), rng.integers(0, 10, 130)
+    for threads in (1, 2, 3):
+        model = dl.Sequential([Dense(70, activation="gelu", input_shape=(60,)), Dropout(0.2),
+                               Dense(10, activation="softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        feed = ArrayFeed(model, dataset.make(model, x, y), 50, True, 0)
+        for number, runner in enumerate(feed.epoch(0), 1):
+            runner.instance.run(threads=threads, **{**runner.constants, **runner.scalars, "lr": 0.01, "step": number})
+        runs.append(bits(model))
+    assert runs[0] == runs[1] == runs[2]
+
+
 def test_prediction_in_several_threads():
     x, y = data(64)
     model = make()

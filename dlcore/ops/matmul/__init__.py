@@ -16,8 +16,6 @@ Efficient per-example gradient computations, 2015), and |d|**2 more with a bias.
 """
 from __future__ import annotations
 
-from math import prod
-
 from dlcore.errors import ShapeError, UsageError
 from dlcore.graph import call, op
 from dlcore.ops.activation import ACTIVATIONS, ELU_ALPHA, LEAKY_SLOPE
@@ -64,27 +62,30 @@ def dense(x, weight, bias=None, activation: str | None = None, differentiable: b
                          hint="apply other functions to what dense returns")
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
         raise ShapeError("dense: the last axis of x is the first of weight", where=x.graph.where(),
-                         expected=f"x [..., K] and weight [K, N]", got=f"x {list(x.shape)} and weight {list(weight.shape)}")
-    rows = x.reshape(prod(x.shape[:-1]), x.shape[-1])
+                         expected="x [..., K] and weight [K, N]", got=f"x {list(x.shape)} and weight {list(weight.shape)}")
+    rows, N = x.reshape(-1, x.shape[-1]), weight.shape[1]
     function, gradient, reads = ACTIVATIONS.get(activation, (None, None, ""))
     fused = reads != "x" or not differentiable
-    code, parameter = (CODES[activation] if fused else NONE), PARAMETERS.get(activation, 0.0)
-    product = dense_forward(rows, weight, bias, code, parameter)
-    out = product if fused else function(product)
-    shape = (*x.shape[:-1], weight.shape[1])
+    code = CODES[activation] if fused else NONE
+    out = dense_forward(rows, weight, bias, code, PARAMETERS.get(activation, 0.0)).reshape(*x.shape[:-1], N)
+    if not fused:
+        out = function(out)
 
     def backward(dout):
-        dout = dout.reshape(*product.shape)
-        d = dout if gradient is None else gradient(dout, product if reads == "x" else out)
-        backward.sample_norms = lambda: sample_norms(x, rows, d, bias)
+        if gradient is not None:
+            # The product that the forward pass made: the planner finds that the two calls are equal and does one.  Said as an
+            # op, it stands on the tape, so that the gradient can be differentiated again.
+            dout = gradient(dout, dense(x, weight, bias) if reads == "x" else out)
+        rows, d = x.reshape(-1, x.shape[-1]), dout.reshape(-1, N)       # views made here stand on the tape
+        backward.sample_norms = lambda: sample_norms(x, d, bias)
         dx, dweight = matmul(d, weight, "nt").reshape(*x.shape), matmul(rows, d, "tn")
         return (dx, dweight) if bias is None else (dx, dweight, column_sum(d))
-    return out.reshape(*shape), backward if differentiable else None
+    return out, backward if differentiable else None
 
 
-def sample_norms(x, rows, d, bias):
+def sample_norms(x, d, bias):
     """f32[N]: the squared norm of the gradient that each row of x gives to weight and bias."""
     if x.ndim != 2:
         raise ShapeError("dense: norms per sample are known where a sample is one row", where=x.graph.where(),
                          expected="x [N, K]", got=str(list(x.shape)))
-    return dense_sample_norms(rows, d, 0 if bias is None else 1)
+    return dense_sample_norms(x, d, 0 if bias is None else 1)

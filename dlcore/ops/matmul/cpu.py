@@ -21,13 +21,14 @@ TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
 MIDDLE, LOW = TILE - TILE // 3, TILE // 3           # rows of the smaller tiles, for what is left at the end
 NARROW = (VECTORS + 1) // 2                         # registers of columns of the narrow tiles
-DEPTH = 256                                         # rows of a panel that are walked at a time
-BLOCK = 512 // PANEL                                # panels, or row blocks, that are near at a time where nothing is packed
-HEIGHT = 768 // TILE                                # packed row blocks of `a` that are near at a time
-SLOT, SHARES = PANEL * DEPTH, 32                    # elements of a packed panel; shares of a product that is packed
-SHARE = 2 * SLOT                                    # elements of `work` for each share: a panel, and at least one row block
+DEPTH = 256                                         # of K at a time
+BLOCK = 1024 // PANEL                               # panels that are near at a time
+STRIDE = DEPTH + LANES                              # of packed rows: no power of two, so that they do not meet in the caches
+GROUP = 4                                           # row blocks that are packed at a time, at most
+NEAR, SLOT = GROUP * TILE * STRIDE, PANEL * DEPTH   # elements of these, of a panel's block
+SHARES, SHARE = 32, NEAR + SLOT                     # of a product whose threads pack for themselves; elements of `work` for each
 ROWS, COLUMNS = 0, 1
-LINE = 16                                           # elements of a cache line
+LINE, AHEAD = 16, 8                                 # elements of a cache line; rows that are asked for before they are packed
 
 full_tile = matrix_tile("full_tile", TILE, VECTORS, LANES)
 full_middle = matrix_tile("full_middle", MIDDLE, VECTORS, LANES)
@@ -43,63 +44,81 @@ row_of_2 = matrix_tile("row_of_2", 1, 2 * VECTORS, LANES)
 row_of_1 = matrix_tile("row_of_1", 1, VECTORS, LANES)
 row_edge = matrix_tile("row_edge", 1, VECTORS, LANES, edge=True)
 transposed = transposed_block("transposed", LANES, LANES)
-transposed_rows = transposed_block("transposed_rows", min(TILE, LANES), LANES)
 
 ZERO = np.float32(0)
 
 # ---- packing -----------------------------------------------------------------------------------------------------
 @helper
-def pack_columns(a, index, width, first, last, out, at):
-    """Columns index * width and on of a[K, N], rows first to last, to element `at` and on; beyond the edge nothing, or 0."""
-    N, column = a.shape[1], index * width
-    if column + width <= N:
-        for k in range(first, last):
-            for j in range(width):
-                out[at + (k - first) * width + j] = a[k, column + j]
-    else:
-        for k in range(first, last):
-            for j in range(width):
-                out[at + (k - first) * width + j] = a[k, column + j] if column + j < N else ZERO
+def pack_columns(b, p0, p1, first, last, panels, at):
+    """Columns of panels p0 to p1 of b[K, N], rows first to last, to element `at` and on; what is missing at the edge is 0.
+
+    All panels at a time, so that rows are read in long pieces."""
+    N = b.shape[1]
+    whole = p1 if p1 * PANEL <= N else p1 - 1
+    for k in range(first, last):
+        for j in range(p0 * PANEL, p1 * PANEL, LINE):
+            fetch(b, (k + AHEAD) * N + j)
+        for p in range(p0, whole):
+            to = at + (p - p0) * SLOT + (k - first) * PANEL
+            for j in range(PANEL):
+                panels[to + j] = b[k, p * PANEL + j]
+        for p in range(whole, p1):
+            to = at + (p - p0) * SLOT + (k - first) * PANEL
+            for j in range(PANEL):
+                panels[to + j] = b[k, p * PANEL + j] if p * PANEL + j < N else ZERO
 
 
 @helper
-def pack_panel_rows(b, p, first, last, out, at):
-    """Panel p where b lies transposed, [N, K]."""
-    (N, K), column = b.shape, p * PANEL
-    whole = first + (last - first) // LANES * LANES if column + PANEL <= N else first
+def pack_rows(b, p, first, last, panels, at):
+    """The same panel where b lies transposed, [N, K]."""
+    (N, K), j0 = b.shape, p * PANEL
+    whole = first + (last - first) // LANES * LANES if j0 + PANEL <= N else first
     for j in range(0, PANEL, LANES):
         for k in range(first, whole, LANES):
-            transposed(b, (column + j) * K + k, K, out, at + (k - first) * PANEL + j, PANEL)
+            transposed(b, (j0 + j) * K + k, K, panels, at + (k - first) * PANEL + j, PANEL)
     for k in range(whole, last):
         for j in range(PANEL):
-            out[at + (k - first) * PANEL + j] = b[column + j, k] if column + j < N else ZERO
+            panels[at + (k - first) * PANEL + j] = b[j0 + j, k] if j0 + j < N else ZERO
 
 
 @helper
-def pack_tile_rows(a, i, first, last, out, at):
-    """Rows of tile i of a[M, K], transposed."""
-    (M, K), row = a.shape, i * TILE
-    whole = first + (last - first) // LANES * LANES if row + TILE <= M else first
-    for k in range(first, whole, LANES):
-        transposed_rows(a, row * K + k, K, out, at + (k - first) * TILE, TILE)
-    for k in range(whole, last):
-        for j in range(TILE):
-            out[at + (k - first) * TILE + j] = a[row + j, k] if row + j < M else ZERO
+def copy_rows(a, i, i1, first, last, near, at):
+    """Row blocks i to i1 of a[M, K], columns first to last: each row whole, rows STRIDE apart."""
+    for row in range(i * TILE, min(i1 * TILE, a.shape[0])):
+        to = at + (row - i * TILE) * STRIDE
+        for k in range(first, last):
+            near[to + k - first] = a[row, k]
 
 
 @helper
-def fetch_panel(b, form, p, first, last, part, parts):
-    """Asks for one of `parts` parts of what packing panel p will read."""
+def copy_columns(a, i, i1, first, last, near, at):
+    """Row blocks i to i1 of a's transpose, a[K, M], rows first to last: TILE elements side by side, blocks as far apart as above."""
+    M = a.shape[1]
+    whole = i1 if i1 * TILE <= M else i1 - 1
+    for k in range(first, last):
+        for block in range(i, whole):
+            to = at + (block - i) * TILE * STRIDE + (k - first) * TILE
+            for row in range(TILE):
+                near[to + row] = a[k, block * TILE + row]
+        for block in range(whole, i1):
+            to = at + (block - i) * TILE * STRIDE + (k - first) * TILE
+            for row in range(M - block * TILE):
+                near[to + row] = a[k, block * TILE + row]
+
+
+@helper
+def fetch_part(a, form, i, i1, first, last, part, parts):
+    """Asks for one of `parts` parts of what copy_rows, or copy_columns, will read next."""
     if form == ROWS:
-        K = b.shape[1]
-        for row in range(p * PANEL + PANEL * part // parts, p * PANEL + PANEL * (part + 1) // parts):
+        K, rows = a.shape[1], (i1 - i) * TILE
+        for row in range(i * TILE + rows * part // parts, i * TILE + rows * (part + 1) // parts):
             for k in range(first, last, LINE):
-                fetch(b, row * K + k)
+                fetch(a, row * K + k)
     else:
-        N, depth = b.shape[1], last - first
+        M, depth = a.shape[1], last - first
         for k in range(first + depth * part // parts, first + depth * (part + 1) // parts):
-            for j in range(0, PANEL, LINE):
-                fetch(b, k * N + p * PANEL + j)
+            for row in range(i * TILE, i1 * TILE, LINE):
+                fetch(a, k * M + row)
 
 
 call("transposed_copy(b: F[N, K] -> out: F[K, N])", over="ceil(K / LANES)")
@@ -203,55 +222,50 @@ def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, ad
 
 @helper
 def blocked(begin, end, K, a, a_form, b, b_form, work, out, add, bias, biased, activation, parameter):
-    """Shares begin to end, of SHARES, of the same product, for what does not fit the second-level cache (Goto and van de Geijn,
-    Anatomy of high-performance matrix multiplication, 2008): a block of rows of `a` is packed into these shares' part of
-    `work` and stays in the second-level cache, one panel of `b` at a time is packed and stays in the first.  While a panel is
-    used, the next is asked for.
+    """Shares begin to end, of SHARES, of the same product, for what does not fit the second-level cache: a block of panels of b,
+    and one row block of a, are packed into these shares' rows of `work`, and are used there while they are near.
 
-    Forms: ROWS as in a[M, K] and b[N, K], COLUMNS as in a[K, M] and b[K, N]."""
+    Forms: ROWS as in a[M, K] and b[N, K], COLUMNS as in a[K, M] and b[K, N].  Panels are the outer axis."""
     M, N = out.shape
-    rows, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
-    by_rows = rows * TILE >= panels * PANEL
-    inside, parts = (panels if by_rows else rows), (K + DEPTH - 1) // DEPTH
-    here, near = begin * SHARE, begin * SHARE + SLOT                    # the panel of b, the rows of a
-    height = min(HEIGHT, ((end - begin) * SHARE - SLOT) // (TILE * DEPTH))
-    begin, end = rows * panels * begin // SHARES, rows * panels * end // SHARES
-    outer0, outer1 = begin // inside, (end + inside - 1) // inside if begin < end else begin // inside
-    i_first, i_last = (outer0, outer1) if by_rows else (0, rows)
-    p_first, p_last = (0, panels) if by_rows else (outer0, outer1)
-    blocks = (i_last - i_first + height - 1) // height
-    for block in range(blocks):
-        i0 = i_first + (i_last - i_first) * block // blocks
-        i1 = i_first + (i_last - i_first) * (block + 1) // blocks
+    blocks, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
+    width = min(BLOCK, ((end - begin) * SHARE - NEAR) // SLOT)
+    near, here = begin * SHARE, begin * SHARE + NEAR            # the row blocks of a, the panels of b
+    begin, end = blocks * panels * begin // SHARES, blocks * panels * end // SHARES
+    a_row, a_col, group = (STRIDE, 1, 1) if a_form == ROWS else (1, TILE, GROUP)
+    parts, last = (K + DEPTH - 1) // DEPTH, (end - 1) // blocks + 1 if begin < end else 0
+    for p0 in range(begin // blocks, last, width):
+        p1 = min(p0 + width, last)
         for part in range(parts):
             start, stop = K * part // parts, K * (part + 1) // parts
             mode = (ADD if add or part > 0 else 0) | (BIAS if biased and part == 0 else 0)
             mode |= AT_LEAST_0 if activation == RELU and part == parts - 1 else 0
-            for i in range(i0, i1):
+            if b_form == ROWS:
+                for p in range(p0, p1):
+                    pack_rows(b, p, start, stop, work, here + (p - p0) * SLOT)
+            else:
+                pack_columns(b, p0, p1, start, stop, work, here)
+            for i0 in range(0, blocks, group):
+                i1, i2 = min(i0 + group, blocks), min(i0 + 2 * group, blocks)
                 if a_form == ROWS:
-                    pack_tile_rows(a, i, start, stop, work, near + (i - i0) * TILE * DEPTH)
+                    copy_rows(a, i0, i1, start, stop, work, near)
                 else:
-                    pack_columns(a, i, TILE, start, stop, work, near + (i - i0) * TILE * DEPTH)
-            for p in range(p_first, p_last):
-                if b_form == ROWS:
-                    pack_panel_rows(b, p, start, stop, work, here)
-                else:
-                    pack_columns(b, p, PANEL, start, stop, work, here)
-                n = min(PANEL, N - p * PANEL)
+                    copy_columns(a, i0, i1, start, stop, work, near)
                 for i in range(i0, i1):
-                    index = i * panels + p if by_rows else p * rows + i
-                    if begin <= index and index < end:
-                        if p + 1 < p_last:
-                            fetch_panel(b, b_form, p + 1, start, stop, i - i0, i1 - i0)
-                        m = min(TILE, M - i * TILE)
-                        one_tile(stop - start, work, near + (i - i0) * TILE * DEPTH, 1, TILE, work, here, PANEL,
-                                 out, i * TILE * N + p * PANEL, N, m, n, bias, p * PANEL, mode)
+                    left = p0 if p0 * blocks + i >= begin else p0 + 1
+                    right = p1 if (p1 - 1) * blocks + i < end else p1 - 1
+                    rows, a_at = min(TILE, M - i * TILE), near + (i - i0) * TILE * STRIDE
+                    for p in range(left, right):
+                        fetch_part(a, a_form, i1, i2, start, stop, (i - i0) * (p1 - p0) + p - p0,
+                                   group * (p1 - p0))
+                        n = min(PANEL, N - p * PANEL)
+                        one_tile(stop - start, work, a_at, a_row, a_col, work, here + (p - p0) * SLOT, PANEL,
+                                 out, i * TILE * N + p * PANEL, N, rows, n, bias, p * PANEL, mode)
                         if activation > RELU and part == parts - 1:
-                            activate(out, i * TILE, m, p * PANEL, n, activation, parameter)
+                            activate(out, i * TILE, rows, p * PANEL, n, activation, parameter)
 
 
 TILES, FLOPS = "ceil(M / TILE) * ceil(N / PANEL)", "2 * M * N * K"
-WORK = f"work: F[{2 * SHARES * DEPTH} * PANEL]"         # SHARES * SHARE, at every level
+WORK = f"work: F[{SHARES} * ({GROUP} * TILE * ({DEPTH} + LANES) + PANEL * {DEPTH})]"      # SHARES * SHARE, at every level
 for form, a_shape, b_shape in (("nn", "M, K", "K, N"), ("nt", "M, K", "N, K"), ("tn", "K, M", "K, N")):
     if form != "nt":
         call(f"multiply_{form}(a: F[{a_shape}], b: F[{b_shape}] -> +out: F[M, N])", over=TILES, flops=FLOPS)

@@ -39,6 +39,26 @@ void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t 
     }}
 }}
 """
+C_PAIRS = """
+void {name}(int64_t depth, const uint16_t *a, int64_t a_at, int64_t a_row, int64_t a_col, const uint16_t *b, int64_t b_at,
+            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias, int64_t bias_at,
+            int64_t mode) {{
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < n; j++) {{
+            float sum = mode & 2 ? bias[bias_at + j] : 0.0f;
+            for (int64_t k = 0; k < 2 * depth; k++) {{
+                uint32_t left = (uint32_t)a[a_at + i * a_row + k / 2 * a_col + k % 2] << 16;
+                uint32_t right = (uint32_t)b[b_at + k / 2 * b_row + 2 * j + k % 2] << 16;
+                float x, y;
+                memcpy(&x, &left, 4);
+                memcpy(&y, &right, 4);
+                sum += x * y;
+            }}
+            sum += mode & 1 ? c[c_at + i * ldc + j] : 0.0f;
+            c[c_at + i * ldc + j] = mode & 4 && sum < 0.0f ? 0.0f : sum;
+        }}
+}}
+"""
 C_TRANSPOSE = """
 void {name}(const float *source, int64_t source_at, int64_t source_row, float *out, int64_t out_at, int64_t out_row) {{
     for (int64_t i = 0; i < {lanes}; i++)
@@ -117,7 +137,7 @@ class Tile:
         self.b, self.rows, self.edge = builder, rows, edge
         (self.depth, a, a_at, self.a_row, self.a_col, b, b_at, self.b_row, c, c_at, self.ldc, self.valid, n, bias, bias_at,
          self.mode) = arguments
-        self.v = Vectors(builder, context.get_data_type(signature.args[1].dtype), lanes)
+        self.v = Vectors(builder, context.get_data_type(signature.args[8].dtype), lanes)
         self.a = element_pointer(context, builder, signature.args[1], a, a_at)
         self.panel = element_pointer(context, builder, signature.args[5], b, b_at)
         self.c = element_pointer(context, builder, signature.args[8], c, c_at)
@@ -177,10 +197,10 @@ class Tile:
         b.position_at_end(loop)
         k, sums = b.phi(I64), [b.phi(v.kind) for _ in range(self.rows * len(self.columns))]
         panel, column, new = v.at(self.panel, b.mul(k, self.b_row)), b.mul(k, self.a_col), []
-        loaded = [v.load(v.at(panel, j), mask) for j, mask in zip(self.columns, self.masks)]
+        loaded = [self.load_columns(panel, j, mask) for j, mask in zip(self.columns, self.masks)]
         for i, start in enumerate(starts):
-            factor = v.splat(b.load(v.at(start, column)))
-            new += [v.multiply_add(factor, x, sums[i * len(loaded) + j]) for j, x in enumerate(loaded)]
+            factor = self.load_factor(v.at(start, column))
+            new += [self.product(factor, x, sums[i * len(loaded) + j]) for j, x in enumerate(loaded)]
         following = b.add(k, ir.Constant(I64, 1))
         for phi, start, last in [(k, ir.Constant(I64, 0), following), *zip(sums, first * self.rows, new)]:
             phi.add_incoming(start, before)
@@ -188,6 +208,15 @@ class Tile:
         b.cbranch(b.icmp_signed("<", following, self.depth), loop, after)
         b.position_at_end(after)
         return new
+
+    def load_columns(self, panel: Any, column: int, mask: Any) -> Any:
+        return self.v.load(self.v.at(panel, column), mask)
+
+    def load_factor(self, pointer: Any) -> Any:
+        return self.v.splat(self.b.load(pointer))
+
+    def product(self, factor: Any, columns: Any, sums: Any) -> Any:
+        return self.v.multiply_add(factor, columns, sums)
 
     def write(self, sums: list[Any]) -> None:
         b, v = self.b, self.v
@@ -214,19 +243,39 @@ class Tile:
             self.v.store(self.b.select(low, least, value), place, mask)
 
 
-def matrix_tile(name: str, rows: int, vectors: int, lanes: int, edge: bool = False) -> Any:
+class PairTile(Tile):
+    """Of bf16: two steps of K in each 32 bits of `a` and of a panel, which is filled up with zeros; `depth` counts pairs."""
+
+    def load_columns(self, panel: Any, column: int, mask: Any) -> Any:
+        pairs = ir.VectorType(I32, self.v.lanes)
+        value = self.b.load(self.b.bitcast(self.v.at(panel, 2 * column), pairs.as_pointer()))
+        value.align = 4
+        return value
+
+    def load_factor(self, pointer: Any) -> Any:
+        one = self.b.load(self.b.bitcast(pointer, I32.as_pointer()))
+        return self.v.splat(one, ir.VectorType(I32, self.v.lanes))
+
+    def product(self, factor: Any, columns: Any, sums: Any) -> Any:
+        kind = ir.FunctionType(self.v.kind, [self.v.kind, columns.type, columns.type])
+        return self.b.asm(kind, "vdpbf16ps $3, $2, $0", "=v,0,v,v", [sums, factor, columns], side_effect=False)
+
+
+def matrix_tile(name: str, rows: int, vectors: int, lanes: int, edge: bool = False, pairs: bool = False) -> Any:
     """An intrinsic name(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode).
 
     rows x (vectors * lanes) sums; depth >= 1.  mode: bits; ADD: what stood in `c` is added to, BIAS: the sums begin with
     bias[bias_at:], RELU: what is written is at least 0 (a NaN stays).  An edge tile writes the first `rows` (1 to its own) rows
-    and the first `n` columns, and reads no more of `b` and `bias`; others write everything."""
-    @intrinsic(c=C_BODY.format(name=name, columns=vectors * lanes), name=name)
+    and the first `n` columns, and reads no more of `b` and `bias`; others write everything.  pairs: see `PairTile`."""
+    code = PairTile if pairs else Tile
+
+    @intrinsic(c=(C_PAIRS if pairs else C_BODY).format(name=name, columns=vectors * lanes), name=name)
     def tile(typing, depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, valid, n, bias, bias_at, mode):
         i8 = types.int64
         signature = types.void(i8, a, i8, i8, i8, b, i8, i8, c, i8, i8, i8, i8, bias, i8, i8)
 
         def generate(context, builder, signature, arguments):
-            Tile(context, builder, signature, arguments, rows, vectors, lanes, edge).emit()
+            code(context, builder, signature, arguments, rows, vectors, lanes, edge).emit()
             return context.get_dummy_value()
         return signature, generate
     return tile

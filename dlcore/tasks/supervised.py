@@ -1,0 +1,99 @@
+"""Estimators by what their answers are: labels or numbers."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.data.answers import Classes, Quantity, quantities
+from dlcore.tasks.estimator import Estimator, pair
+from dlcore.tasks.scores import classification_scores, regression_scores
+
+if TYPE_CHECKING:
+    from dlcore.graph import Tensor
+
+
+class Classifier(Estimator):
+    """An estimator whose answers are labels."""
+
+    _kind = "classifier"
+    _answers: Classes
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels, sorted: the columns of `predict_proba`."""
+        return self._answers.labels
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = Classes.fit(y)
+        counts = np.bincount(self._answers.encode(y))
+        return [f"{len(self._answers)} labels: {self._answers.listed()}; {counts.min():,} to {counts.max():,} rows each"]
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> Classes:
+        return Classes.from_json(value, where)
+
+    def _outputs(self) -> int:
+        return len(self._answers)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Probabilities of the labels, f32 (N, labels), for raw inputs."""
+        return self._predict(x)
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The likeliest label of each raw input, (N,)."""
+        probs = self._predict(x)
+        return self._answers.decode(probs.argmax(axis=1))
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """accuracy, macro_f1 and log_loss on raw inputs and labels, or on a `Dataset`."""
+        x, y = pair(x, y, "the data")
+        probs = self._predict(x)
+        return classification_scores(probs, self._targets(y), _weights(sample_weight))
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The accuracy."""
+        return self.evaluate(x, y, sample_weight)["accuracy"]
+
+
+class Regressor(Estimator):
+    """An estimator whose answers are numbers."""
+
+    _kind = "regressor"
+    _answers: Quantity
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = Quantity.fit(y)
+        return [f"answers are numbers: mean {self._answers.mean:g}, standard deviation {self._answers.scale:g}"]
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> Quantity:
+        return Quantity.from_json(value, where)
+
+    def _outputs(self) -> int:
+        return 1
+
+    def predict(self, x: Any) -> np.ndarray:
+        """The answer to each raw input, f32 (N,)."""
+        out = self._predict(x)
+        return self._answers.decode(out)
+
+    def answers(self, samples: np.ndarray) -> np.ndarray:
+        return self._answers.decode(super().answers(samples))[:, np.newaxis]
+
+    def trace(self, x: Tensor) -> Tensor:
+        from dlcore import ops
+        return ops.shift(ops.scale(super().trace(x), self._answers.scale), self._answers.mean)
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """rmse, mae and r2 on raw inputs and answers, or on a `Dataset`."""
+        x, y = pair(x, y, "the data")
+        return regression_scores(self.predict(x), quantities(y), _weights(sample_weight))
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """R squared."""
+        return self.evaluate(x, y, sample_weight)["r2"]
+
+
+def _weights(sample_weight: Any) -> np.ndarray | None:
+    return None if sample_weight is None else np.asarray(sample_weight, np.float64)

@@ -1,0 +1,127 @@
+"""The tasks as the command line uses them: reading, defaults, making an estimator, reading again for a trained one."""
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dlcore.errors import DataError, UsageError
+from dlcore.tasks import TASKS, ImageClassifier, TabularClassifier, TabularRegressor
+
+TABULAR, IMAGES = TASKS["tabular"], TASKS["image-classify"]
+
+
+def write(tmp_path, text: str, name: str = "t.csv") -> str:
+    (tmp_path / name).write_text(text)
+    return str(tmp_path / name)
+
+
+def rows(count: int = 80, header: str = "a,b,label\n", answer=lambda i: "xy"[i % 2]) -> str:
+    return header + "".join(f"{i % 7},{'rst'[i % 3]},{answer(i)}\n" for i in range(count))
+
+
+def test_listing_tasks_imports_none_of_them():
+    code = ("import sys; from dlcore.tasks import TASKS\n"
+            "print(list(TASKS), [m for m in sys.modules if m.startswith('dlcore.tasks.')])")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "['image-classify', 'tabular'] []"
+    with pytest.raises(KeyError):
+        TASKS["other"]
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_every_default_can_be_given(name, tmp_path, mnist):
+    task = TASKS[name]
+    assert task.name == name and task.summary
+    train = task.read(str(mnist) if name == "image-classify" else write(tmp_path, rows())).train
+    for arch in task.architectures:
+        options = {key.replace("-", "_"): value for section in task.defaults(arch).values() for key, value in section.items()}
+        plain, given = task.create(train, arch, seed=3), task.create(train, arch, seed=3, **options)
+        assert {k: list(v) if isinstance(v, tuple) else v for k, v in plain.get_params().items()} == given.get_params()
+        assert given.random_state == 3
+
+
+@pytest.mark.parametrize(("answer", "kind"), [
+    (lambda i: "xy"[i % 2], TabularClassifier), (lambda i: i % 10, TabularClassifier), (lambda i: i, TabularRegressor),
+    (lambda i: i / 8, TabularRegressor), (lambda i: f"{i % 3}.0", TabularClassifier), (lambda i: f"0{i % 3}", TabularClassifier),
+])
+def test_labels_or_numbers_by_the_answers(tmp_path, answer, kind):
+    train = TABULAR.read(write(tmp_path, rows(answer=answer))).train
+    assert type(TABULAR.create(train)) is kind
+    assert type(TABULAR.create(train, answers="labels")) is TabularClassifier
+    with pytest.raises(UsageError, match="auto, labels, numbers"):
+        TABULAR.create(train, answers="words")
+
+
+def test_a_table_is_read_learned_and_read_again(tmp_path):
+    path = write(tmp_path, rows(400))
+    parts = TABULAR.read(path)
+    assert parts.test is None and any("the answers are column 'label'" in note for note in parts.notes)
+    model = TABULAR.create(parts.train, epochs=3, hidden=[8]).fit(parts.train)
+    assert model.label_col == "label"
+    want = model.predict(parts.train.x)
+    assert model.evaluate(TABULAR.read(path, like=model).held_out())["accuracy"] == np.mean(want == parts.train.y)
+    # to predict: with the answers, without them, in another order
+    for text in (rows(400), *("".join(f"{line.rsplit(',', 1)[0]}\n" for line in rows(400).splitlines()),),
+                 "b,a\n" + "".join(f"{'rst'[i % 3]},{i % 7}\n" for i in range(400))):
+        part = TABULAR.read(write(tmp_path, text, "p.csv"), labelled=False, like=model).held_out()
+        assert part.y is None
+        np.testing.assert_array_equal(model.predict(part.x), want)
+    with pytest.raises(DataError, match="no column 'label'"):
+        TABULAR.read(write(tmp_path, "a,b\n1,r\n", "q.csv"), like=model)
+
+
+def test_tables_without_a_header(tmp_path):
+    first = "".join(f"{line.rsplit(',', 1)[1]},{line.rsplit(',', 1)[0]}\n" for line in rows(400, "").splitlines())
+    for text, label in ((rows(400, ""), "c3"), (first, "c1")):
+        parts = TABULAR.read(write(tmp_path, text), label_col=label)
+        model = TABULAR.create(parts.train, epochs=2, hidden=[8]).fit(parts.train)
+        inputs = "".join(f"{i % 7},{'rst'[i % 3]}\n" for i in range(400))
+        part = TABULAR.read(write(tmp_path, inputs, "p.csv"), labelled=False, like=model).held_out()
+        np.testing.assert_array_equal(model.predict(part.x), model.predict(parts.train.x))
+
+
+def test_one_row_from_standard_input(tmp_path, monkeypatch):
+    parts = TABULAR.read(write(tmp_path, rows(400)))
+    model = TABULAR.create(parts.train, epochs=2, hidden=[8]).fit(parts.train)
+    for text in ("a,b\n3,r\n", '{"a": 3, "b": "r"}\n', "b\ta\nr\t3\n"):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        part = TABULAR.read("-", labelled=False, like=model).held_out()
+        assert model.predict(part.x).shape == (1,)
+
+
+@pytest.mark.parametrize(("text", "label", "message"), [
+    ("", "label", "empty"), ("a,b,label\n1,2,x\n3,4,y\n", "nope", "no column 'nope'"), ("a,b\n1,2\n", "", "no column is called"),
+    ("a,label\n1,x\n2\n", "label", "row 3"),
+])
+def test_tables_that_are_refused(tmp_path, text, label, message):
+    with pytest.raises(DataError, match=message):
+        TABULAR.read(write(tmp_path, text), label_col=label)
+
+
+def test_one_class_is_refused_before_training(tmp_path):
+    train = TABULAR.read(write(tmp_path, "a,label\n1,x\n2,x\n")).train
+    with pytest.raises(DataError, match="only one class"):
+        TABULAR.create(train).fit(train)
+
+
+def test_images_are_read_for_training_and_for_a_trained_model(mnist):
+    parts = IMAGES.read(str(mnist))
+    model = IMAGES.create(parts.train, epochs=1, hidden=[16], batch=64)
+    assert isinstance(model, ImageClassifier) and model.batch_size == 64
+    model.fit(parts.train)
+    assert set(model.evaluate(IMAGES.read(str(mnist), like=model).held_out())) == {"accuracy", "macro_f1", "log_loss"}
+    assert len(IMAGES.read(str(mnist), labelled=False, like=model).held_out()) == 1000
+    with pytest.raises(UsageError, match="no columns"):
+        IMAGES.read(str(mnist), label_col="label")
+
+
+def test_the_adult_cut(mnist):
+    folder = mnist.parent / "tabular"
+    train = TABULAR.read(str(folder / "adult_300.csv"), label_col="c15").train
+    test = TABULAR.read(str(folder / "adult_val_150.csv"), label_col="c15").held_out()
+    model = TABULAR.create(train).fit(train)
+    assert model.score(test) > 0.76                         # three quarters earn less
