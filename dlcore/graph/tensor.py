@@ -454,9 +454,13 @@ class Graph:
         return dims, made, bound
 
     def next_version(self, call, old, silent):
-        """What `~` returns: the same memory where it persists, else memory of its own that the planner may share."""
+        """What `~` returns: the same memory where it persists, else memory of its own that the planner may share.
+
+        Weights and statistics change in the segments of updates only: elsewhere, to a gradient call that overwrites logits, they
+        are like any activation."""
         root = old if old.base is None else old.base
-        if root.buffer not in PERSISTENT:
+        late = self.segment in ("reduce", "update")
+        if root.buffer not in PERSISTENT or not late and root.buffer in ("weights", "statistics", "gradients"):
             return Tensor(self, old.shape, old.dtype, call, "", old.name)
         start = 0 if old.base is None else old.offset
         new = Tensor(self, old.shape, old.dtype, call, "", old.name, root, start)

@@ -1,6 +1,7 @@
 """The worked examples of CONTRIBUTING.md and of the user's pages, run as they stand."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -128,6 +129,21 @@ def test_the_task_works_on_the_command_line(examples, tmp_path, monkeypatch, cap
     assert run(["predict", "runs/letters", "new.csv", "-q"]) == 0
     assert capsys.readouterr().out.split() == ["many", "few"]
     assert "epochs = 5" in (tmp_path / "runs/letters-2/config.toml").read_text()
+
+
+@pytest.mark.parametrize("task", ["tabular", "image-classify"])
+@pytest.mark.parametrize("folder", ["docs", "docs/zh"])
+def test_the_pages_name_the_defaults(task, folder):
+    from dlcore.tasks import TASKS
+
+    text = (ROOT / folder / f"{task}.md").read_text(encoding="utf-8")
+    found = dict(re.findall(r"^\| `(\w+\.[\w-]+)` \| `(.*?)` \|", text, re.MULTILINE))
+    wanted = {
+        f"{section}.{key}": value if isinstance(value, str) else json.dumps(value)
+        for section, values in TASKS[task].defaults("mlp").items()
+        for key, value in values.items()
+    }
+    assert found == wanted
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/tabular.md", "docs/image-classify.md"])

@@ -68,14 +68,12 @@ class Built:
         finite = np.isfinite(value).all()               # debug mode refuses inputs that are not
         return self.graph.input(name, *value.shape) if finite else self.graph.statistic(name, *value.shape)
 
-    def read(self, trained: bool, copied: bool = False) -> None:
+    def read(self, trained: bool) -> None:
         """Makes the tensors that the op reads; see `build`."""
         for name, value in self.case.inputs.items():
             kept = trained and name in self.case.differentiable
             self.leaves[name] = None if value is None else self.leaf(name, value, kept)
         self.inputs = dict(self.leaves)
-        if copied:
-            self.inputs |= {name: scale(self.leaves[name], 1.0) for name in self.case.differentiable}
 
     def start(self, program):
         """An instance with all leaves written and everything else poisoned."""
@@ -96,10 +94,10 @@ class Built:
         return {"gradients": {out: tensors for out in seeds}, "seeds": seeds}
 
 
-def build(room: str, case: Case, wide: bool = False, trained: bool = True, copied: bool = False) -> Built:
-    """trained: what is differentiable lies among the weights.  copied: the op reads copies of them."""
+def build(room: str, case: Case, wide: bool = False, trained: bool = True) -> Built:
+    """trained: what is differentiable lies among the weights."""
     made = Built(case, Graph(wide=wide))
-    made.read(trained, copied)
+    made.read(trained)
     made.outs = case.outputs(find_op(room, case), made.graph, made.inputs)
     return made
 
@@ -155,14 +153,9 @@ def compare(what: str, got: np.ndarray, expected: np.ndarray, tolerance: float, 
 
 
 def plan_gradients(room: str, case: Case, wide: bool = False) -> tuple[Built, Any]:
-    """A case planned with its outputs and gradients.
-
-    A gradient call that is made to overwrite an activation (`~logits`) would overwrite a weight too: it is given a copy."""
-    for copied in (False, True):
-        made = build(room, case, wide, copied=copied)
-        program = plan(made.graph, outputs_of(made), **(made.by_all() if case.differentiable else {}))
-        if not any(a and a[0] == "weights" and a[-1] for step in program.steps for a in step.arrays):
-            break
+    """A case planned with its outputs and gradients."""
+    made = build(room, case, wide)
+    program = plan(made.graph, outputs_of(made), **(made.by_all() if case.differentiable else {}))
     return made, program
 
 

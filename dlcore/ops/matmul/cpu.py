@@ -12,8 +12,8 @@ panel's block stays near; the panels (or row blocks) of BLOCK neighbours are kep
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.ops.formulas import elu, gelu, gelu_tanh, leaky_relu, relu, sigmoid, silu, softplus, tanh
-from dlcore.ops.matmul import ELU, GELU, GELU_TANH, LEAKY_RELU, NONE, RELU, SIGMOID, SILU, SOFTPLUS, TANH
+from dlcore.ops.matmul import NONE, RELU, bf16  # noqa: F401  (bf16 registers its kernels)
+from dlcore.ops.matmul.activate import activate
 from dlcore.ops.matmul.tiles import ADD, BIAS, fetch, matrix_tile, transposed_block
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
@@ -160,36 +160,6 @@ def one_tile(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n
         narrow_middle(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode)
     else:
         narrow_low(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode)
-
-
-@helper
-def activate(out, row, rows, column, n, activation, parameter):
-    """The activations that are not a comparison, on a tile that has just been written."""
-    for i in range(row, row + rows):
-        if activation == LEAKY_RELU:
-            for j in range(column, column + n):
-                out[i, j] = leaky_relu(out[i, j], parameter)
-        elif activation == ELU:
-            for j in range(column, column + n):
-                out[i, j] = elu(out[i, j], parameter)
-        elif activation == SIGMOID:
-            for j in range(column, column + n):
-                out[i, j] = sigmoid(out[i, j])
-        elif activation == TANH:
-            for j in range(column, column + n):
-                out[i, j] = tanh(out[i, j])
-        elif activation == GELU:
-            for j in range(column, column + n):
-                out[i, j] = gelu(out[i, j])
-        elif activation == GELU_TANH:
-            for j in range(column, column + n):
-                out[i, j] = gelu_tanh(out[i, j])
-        elif activation == SILU:
-            for j in range(column, column + n):
-                out[i, j] = silu(out[i, j])
-        elif activation == SOFTPLUS:
-            for j in range(column, column + n):
-                out[i, j] = softplus(out[i, j])
 
 
 @helper

@@ -1,0 +1,176 @@
+"""Products of bf16, two steps of K at a time, by `vdpbf16ps`: what is packed is rounded to nearest, ties to even; sums are f32.
+
+Each 32 bits of a packed row block, or panel, hold the elements of two steps of K (0 behind the last of an odd K).  Blocks and
+shares are those of `cpu.py`; DEPTH counts pairs here.
+"""
+import numpy as np
+
+from dlcore.compiler.language import call, constant, formula, helper, kernel, lowered
+from dlcore.ops.formulas import bits_from_float
+from dlcore.ops.matmul import NONE, RELU
+from dlcore.ops.matmul.activate import activate
+from dlcore.ops.matmul.tiles import ADD, BIAS, matrix_tile
+from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
+
+TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
+VECTORS, MIDDLE, LOW = PANEL // LANES, TILE - TILE // 3, TILE // 3
+DEPTH, BLOCK, SHARES = 256, 1024 // PANEL, 32
+STRIDE = 2 * (DEPTH + LANES)                        # elements from one packed row to the next
+NEAR, SLOT = TILE * STRIDE, 2 * PANEL * DEPTH       # elements of a packed row block, of a panel
+SHARE = NEAR + SLOT
+ROWS, COLUMNS = 0, 1
+ZERO, ZERO_BITS = np.float32(0), np.uint16(0)
+LEVEL = ("v4_bf16",)
+
+pair_tile = matrix_tile("pair_tile", TILE, VECTORS, LANES, pairs=True)
+pair_middle = matrix_tile("pair_middle", MIDDLE, VECTORS, LANES, pairs=True)
+pair_low = matrix_tile("pair_low", LOW, VECTORS, LANES, pairs=True)
+pair_edge = matrix_tile("pair_edge", TILE, VECTORS, LANES, edge=True, pairs=True)
+pair_edge_middle = matrix_tile("pair_edge_middle", MIDDLE, VECTORS, LANES, edge=True, pairs=True)
+pair_edge_low = matrix_tile("pair_edge_low", LOW, VECTORS, LANES, edge=True, pairs=True)
+
+
+@formula
+def rounded(x):
+    """The bits of the bf16 nearest to x; a NaN stays one."""
+    bits = bits_from_float(x)
+    up = np.int32(bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1)))
+    return np.uint16((up if x == x else np.int32(bits | np.int32(0x400000))) >> np.int32(16))
+
+
+# ---- packing: `first` is even, `last` too but at the end of K -----------------------------------------------------
+@helper
+def pair_columns(a, index, width, first, last, out, at):
+    """Columns index * width and on of a[K, N]: a panel of b, or a row block of a transpose."""
+    (K, N), column = a.shape, index * width
+    whole = min(width, N - column)
+    for k in range(first, last, 2):
+        to = at + (k - first) * width
+        if k + 1 < last:
+            for j in range(whole):
+                out[to + 2 * j] = rounded(a[k, column + j])
+                out[to + 2 * j + 1] = rounded(a[k + 1, column + j])
+        else:
+            for j in range(whole):
+                out[to + 2 * j] = rounded(a[k, column + j])
+                out[to + 2 * j + 1] = ZERO_BITS
+        for j in range(2 * whole, 2 * width):
+            out[to + j] = ZERO_BITS
+
+
+@helper
+def pair_panel_rows(b, p, first, last, out, at):
+    """Panel p where b lies transposed, [N, K]."""
+    N, column = b.shape[0], p * PANEL
+    for j in range(PANEL):
+        if column + j < N:
+            for k in range(first, last):
+                out[at + (k - first) // 2 * (2 * PANEL) + 2 * j + (k & 1)] = rounded(b[column + j, k])
+            if (last - first) & 1:
+                out[at + (last - first) // 2 * (2 * PANEL) + 2 * j + 1] = ZERO_BITS
+        else:
+            for k in range(first, last, 2):
+                out[at + (k - first) * PANEL + 2 * j] = ZERO_BITS
+                out[at + (k - first) * PANEL + 2 * j + 1] = ZERO_BITS
+
+
+@helper
+def pair_rows(a, i, first, last, out, at):
+    """Row block i of a[M, K]: pairs lie side by side as they are; rows STRIDE apart."""
+    for row in range(i * TILE, min((i + 1) * TILE, a.shape[0])):
+        to = at + (row - i * TILE) * STRIDE
+        for k in range(first, last):
+            out[to + k - first] = rounded(a[row, k])
+        if (last - first) & 1:
+            out[to + last - first] = ZERO_BITS
+
+
+# ---- multiplying -------------------------------------------------------------------------------------------------
+@helper
+def one_pair_tile(depth, work, a_at, a_row, a_col, b_at, c, c_at, rows, n, bias, bias_at, mode):
+    N, b_row = c.shape[1], 2 * PANEL
+    if n == PANEL and rows == TILE:
+        pair_tile(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+    elif n == PANEL and rows == MIDDLE:
+        pair_middle(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+    elif n == PANEL and rows == LOW:
+        pair_low(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+    elif rows > MIDDLE:
+        pair_edge(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+    elif rows > LOW:
+        pair_edge_middle(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+    else:
+        pair_edge_low(depth, work, a_at, a_row, a_col, work, b_at, b_row, c, c_at, N, rows, n, bias, bias_at, mode)
+
+
+@helper
+def blocked_pairs(begin, end, K, a, a_form, b, b_form, work, out, add, bias, biased, activation, parameter):
+    """Shares begin to end, of SHARES, of out (+)= a b; see `blocked` in `cpu.py`."""
+    M, N = out.shape
+    blocks, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
+    width = min(BLOCK, ((end - begin) * SHARE - NEAR) // SLOT)
+    near, here = begin * SHARE, begin * SHARE + NEAR
+    begin, end = blocks * panels * begin // SHARES, blocks * panels * end // SHARES
+    a_row, a_col = (STRIDE, 2) if a_form == ROWS else (2, 2 * TILE)
+    pairs, last = (K + 1) // 2, (end - 1) // blocks + 1 if begin < end else 0
+    parts = (pairs + DEPTH - 1) // DEPTH
+    for p0 in range(begin // blocks, last, width):
+        p1 = min(p0 + width, last)
+        for part in range(parts):
+            start, stop = 2 * (pairs * part // parts), min(K, 2 * (pairs * (part + 1) // parts))
+            mode = (ADD if add or part > 0 else 0) | (BIAS if biased and part == 0 else 0)
+            mode |= AT_LEAST_0 if activation == RELU and part == parts - 1 else 0
+            for p in range(p0, p1):
+                if b_form == ROWS:
+                    pair_panel_rows(b, p, start, stop, work, here + (p - p0) * SLOT)
+                else:
+                    pair_columns(b, p, PANEL, start, stop, work, here + (p - p0) * SLOT)
+            for i in range(blocks):
+                if a_form == ROWS:
+                    pair_rows(a, i, start, stop, work, near)
+                else:
+                    pair_columns(a, i, TILE, start, stop, work, near)
+                left = p0 if p0 * blocks + i >= begin else p0 + 1
+                right = p1 if (p1 - 1) * blocks + i < end else p1 - 1
+                rows = min(TILE, M - i * TILE)
+                for p in range(left, right):
+                    n = min(PANEL, N - p * PANEL)
+                    one_pair_tile((stop - start + 1) // 2, work, near, a_row, a_col, here + (p - p0) * SLOT,
+                                  out, i * TILE * N + p * PANEL, rows, n, bias, p * PANEL, mode)
+                    if activation > RELU and part == parts - 1:
+                        activate(out, i * TILE, rows, p * PANEL, n, activation, parameter)
+
+
+WORK = f"work: bf16[{SHARES} * (TILE * 2 * ({DEPTH} + LANES) + 2 * PANEL * {DEPTH})]"
+for form, shapes in (("nn", ("M, K", "K, N")), ("nt", ("M, K", "N, K")), ("tn", ("K, M", "K, N"))):
+    call(f"bf16_{form}(a: F[{shapes[0]}], b: F[{shapes[1]}] -> +out: F[M, N]; {WORK})", over=str(SHARES),
+         flops="2 * M * N * K")
+call("dense_bf16(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N]; "
+     f"{WORK})", over=str(SHARES), flops="2 * M * N * K")
+
+
+@kernel(levels=LEVEL)
+def bf16_nn(a, b, work, out, begin, end, add_out):
+    blocked_pairs(begin, end, a.shape[1], a, ROWS, b, COLUMNS, work, out, add_out, out, False, NONE, ZERO)
+
+
+@kernel(levels=LEVEL)
+def bf16_nt(a, b, work, out, begin, end, add_out):
+    blocked_pairs(begin, end, a.shape[1], a, ROWS, b, ROWS, work, out, add_out, out, False, NONE, ZERO)
+
+
+@kernel(levels=LEVEL)
+def bf16_tn(a, b, work, out, begin, end, add_out):
+    blocked_pairs(begin, end, a.shape[0], a, COLUMNS, b, COLUMNS, work, out, add_out, out, False, NONE, ZERO)
+
+
+@kernel(levels=LEVEL)
+def dense_bf16(x, weight, bias, activation, parameter, work, out, begin, end):
+    blocked_pairs(begin, end, x.shape[1], x, ROWS, weight, COLUMNS, work, out, False, bias, bias.shape[0] > 0, activation,
+                  parameter)
+
+
+# One row reads its weights once, as they lie: rounding them first would be more to read and write.
+for form in ("nn", "nt", "tn"):
+    lowered(f"matmul_{form}", f"bf16_{form}(a, b -> out)", when="M > 1", product="bf16")
+lowered("dense_forward", "dense_bf16(x, weight, bias, activation, parameter -> out)", when="M > 1", product="bf16")

@@ -1,0 +1,54 @@
+"""`precision="bf16"`: operands are rounded to bf16 while they are packed, sums are float32.
+
+Every product is compared with the exact product of the rounded operands, so the tolerance is that of float32 sums."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ops.matmul import bf16_products
+
+import dlcore
+
+
+def run(level: str, *arguments: str) -> subprocess.CompletedProcess:
+    """`bf16_products` in a process of its own, for the level is chosen when kernels are first asked for."""
+    return subprocess.run([sys.executable, bf16_products.__file__, *arguments], capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"DLCORE_CPU_LEVEL": level, "PYTHONPATH": str(Path(dlcore.__file__).parents[1])})
+
+
+@pytest.fixture(scope="module")
+def products() -> dict:
+    done = run("v4_bf16")
+    if done.returncode and "lacks the instructions" in done.stderr:
+        pytest.skip("this processor has no avx512_bf16")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_products_of_rounded_operands(products):
+    wrong = {name: r["error"] for name, r in products.items() if not r["error"] < 2e-6}
+    assert not wrong
+
+
+def test_bf16_kernels_were_used(products):
+    assert all(any("bf16" in kernel for kernel in r["kernels"]) for name, r in products.items() if not name.startswith("row"))
+
+
+def test_threads_do_not_matter(products):
+    assert all(r["equal"] for r in products.values())
+
+
+def test_nan_and_infinity_stay(products):
+    assert products["nn-13x17x33"]["special"] == ["nan", "inf", "-inf"]
+
+
+def test_rounding_is_to_nearest_even():
+    x = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 1 + 2**-8 + 2**-20, 3.4e38, np.inf], np.float32)
+    expected = np.array([1.0, 1.0, 1 + 2**-6, -1.0, 1 + 2**-7, np.inf, np.inf], np.float32)
+    np.testing.assert_array_equal(bf16_products.rounded(x), expected)
