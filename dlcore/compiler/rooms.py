@@ -59,7 +59,11 @@ def spec_of(name: str) -> Spec:
 
 
 def jobs(level: Level, wide: bool = False) -> Iterator[Job]:
-    """Every object that a level needs; SpecError where two kernels claim the same."""
+    """Every object that a level needs; SpecError where two kernels claim the same.
+
+    A special level has no wide kernels: its instructions know no f64."""
+    if wide and level.special:
+        return
     for name, kernels in sorted(KERNELS.items()):
         yield from jobs_of(kernels, spec_of(name), level, wide)
 

@@ -6,13 +6,13 @@
 
     dense  out = f(x weight + bias)      d = dout f'(...),  dx = d weight^T,  dweight = x^T d,  dbias = column sums of d
 
-The three products are closed under differentiation.  The derivatives of relu, leaky_relu, elu, sigmoid and tanh are told by
-`out`, so they are applied to the tiles of the product while these are in registers or in the first-level cache.  Those of
-gelu, gelu_tanh, silu and softplus need what the activation was applied to: where a gradient may be asked for, the product is
-kept and the activation is an op of its own; `differentiable=False` applies it to the tiles too.
+The three products are closed under differentiation.  The derivatives of relu, leaky_relu, elu, sigmoid and tanh are told
+by `out`, so they are applied to the tiles of the product while these are in registers or in the first-level cache.  Those
+of gelu, gelu_tanh, silu and softplus need what the activation was applied to: where a gradient may be asked for, the
+product is kept and the activation is an op of its own; `differentiable=False` applies it to the tiles too.
 
-The gradient of one sample's dense layer is the outer product of its x and d, so the squared norm is |x|**2 |d|**2 (Goodfellow,
-Efficient per-example gradient computations, 2015), and |d|**2 more with a bias.
+The gradient that one row gives to a dense layer is the outer product of its x and d, so its squared norm is |x|**2 |d|**2
+(Goodfellow, Efficient per-example gradient computations, 2015), and |d|**2 more with a bias.
 """
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def matmul(a, b, form: str = "nn"):
 def dense(x, weight, bias=None, activation: str | None = None, differentiable: bool = True):
     """f(x weight + bias).  x: [..., K], weight: [K, N], bias: [N] or None, out: [..., N].
 
-    activation: None or a name of `dlcore.ops.activation.ACTIVATIONS`.  differentiable=False: nothing is kept for a gradient, and
-    asking for one raises NotDifferentiableError.  Raises UsageError (activation), ShapeError (shapes)."""
+    activation: None or a name of `dlcore.ops.activation.ACTIVATIONS`.  differentiable=False: nothing is kept for a
+    gradient, and asking for one raises NotDifferentiableError.  Raises UsageError (activation), ShapeError (shapes)."""
     if activation not in CODES:
         raise UsageError(f"dense knows no activation {activation!r}", expected=", ".join(n for n in CODES if n),
                          hint="apply other functions to what dense returns")
@@ -73,8 +73,8 @@ def dense(x, weight, bias=None, activation: str | None = None, differentiable: b
 
     def backward(dout):
         if gradient is not None:
-            # The product that the forward pass made: the planner finds that the two calls are equal and does one.  Said as an
-            # op, it stands on the tape, so that the gradient can be differentiated again.
+            # The product that the forward pass made: the planner finds that the two calls are equal and does one.  Said
+            # as an op, it stands on the tape, so that the gradient can be differentiated again.
             dout = gradient(dout, dense(x, weight, bias) if reads == "x" else out)
         rows, d = x.reshape(-1, x.shape[-1]), dout.reshape(-1, N)       # views made here stand on the tape
         backward.sample_norms = lambda: sample_norms(x, d, bias)

@@ -42,8 +42,8 @@ def rounded(x):
 @helper
 def pair_columns(a, index, width, first, last, out, at):
     """Columns index * width and on of a[K, N]: a panel of b, or a row block of a transpose."""
-    (K, N), column = a.shape, index * width
-    whole = min(width, N - column)
+    column = index * width
+    whole = min(width, a.shape[1] - column)
     for k in range(first, last, 2):
         to = at + (k - first) * width
         if k + 1 < last:

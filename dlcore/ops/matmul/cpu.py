@@ -1,13 +1,12 @@
-"""Matrix products on the CPU: packed panels or memory as it lies, walked over in register-blocked tiles.
+"""Matrix products on the CPU, walked over in register-blocked tiles of TILE rows by PANEL columns.
 
-The grid that threads share is one of tiles, TILE rows by PANEL columns of the output; a tile's sums run over K in one order
-whoever computes it, so the bits do not depend on the number of threads.  K is walked in blocks of at most DEPTH, so that a
-panel's block stays near; the panels (or row blocks) of BLOCK neighbours are kept in the second-level cache while all rows
-(or panels) pass by.
-
-    direct   a and b as they lie: small problems, where packing costs as much as it saves
-    packed   both copied into panels that are read from front to back: no two lines of a tile compete for a place in the cache
+    direct   a and b as they lie: what fits the second-level cache loses more by packing than it gains
+    blocked  a block of panels of b (DEPTH rows, BLOCK panels) and a few row blocks of a are copied side by side, and used
+             while they are near: no two lines of a tile compete for a place in the cache
     row      M = 1: the weights stream through once, four panels side by side
+
+A tile's sums run over K in one order whoever computes it, in the same blocks of at most DEPTH, so the bits do not depend on the
+number of threads.  `benchmarks/matmul_notes.md` says what else was tried.
 """
 import numpy as np
 
@@ -26,7 +25,7 @@ BLOCK = 1024 // PANEL                               # panels that are near at a 
 STRIDE = DEPTH + LANES                              # of packed rows: no power of two, so that they do not meet in the caches
 GROUP = 4                                           # row blocks that are packed at a time, at most
 NEAR, SLOT = GROUP * TILE * STRIDE, PANEL * DEPTH   # elements of these, of a panel's block
-SHARES, SHARE = 32, NEAR + SLOT                     # of a product whose threads pack for themselves; elements of `work` for each
+SHARES, SHARE = 32, NEAR + SLOT                     # of a product whose threads pack; elements of `work` for each
 ROWS, COLUMNS = 0, 1
 LINE, AHEAD = 16, 8                                 # elements of a cache line; rows that are asked for before they are packed
 
@@ -50,7 +49,7 @@ ZERO = np.float32(0)
 # ---- packing -----------------------------------------------------------------------------------------------------
 @helper
 def pack_columns(b, p0, p1, first, last, panels, at):
-    """Columns of panels p0 to p1 of b[K, N], rows first to last, to element `at` and on; what is missing at the edge is 0.
+    """Columns of panels p0 to p1 of b[K, N], rows first to last, to element `at` and on; beyond the edge 0.
 
     All panels at a time, so that rows are read in long pieces."""
     N = b.shape[1]
@@ -92,7 +91,7 @@ def copy_rows(a, i, i1, first, last, near, at):
 
 @helper
 def copy_columns(a, i, i1, first, last, near, at):
-    """Row blocks i to i1 of a's transpose, a[K, M], rows first to last: TILE elements side by side, blocks as far apart as above."""
+    """Row blocks i to i1 of the transpose of a[K, M], rows first to last: TILE elements side by side; as far apart as above."""
     M = a.shape[1]
     whole = i1 if i1 * TILE <= M else i1 - 1
     for k in range(first, last):
@@ -166,8 +165,8 @@ def one_tile(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n
 def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, add, bias, biased, activation, parameter):
     """Tiles begin to end of  out (+)= a b, then bias and activation.
 
-    Row block i of a starts at element i * a_block, panel p of b at p * b_block; see `tiles.py` for the other strides.  The longer
-    of the two axes is the outer one, which threads share.  `bias` is any array where `biased` is 0."""
+    Row block i of a starts at element i * a_block, panel p of b at p * b_block; see `tiles.py` for the other strides.  The
+    longer of the two axes is the outer one, which threads share.  `bias` is any array where `biased` is 0."""
     M, N = out.shape
     blocks, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
     by_rows = blocks >= panels
@@ -184,16 +183,16 @@ def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, ad
                 for inner in range(left, right):
                     i, p = (outer, inner) if by_rows else (inner, outer)
                     rows, n = min(TILE, M - i * TILE), min(PANEL, N - p * PANEL)
-                    one_tile(stop - start, a, i * a_block + start * a_col, a_row, a_col, b, p * b_block + start * b_row, b_row,
-                             out, i * TILE * N + p * PANEL, N, rows, n, bias, p * PANEL, mode)
+                    one_tile(stop - start, a, i * a_block + start * a_col, a_row, a_col,
+                             b, p * b_block + start * b_row, b_row, out, i * TILE * N + p * PANEL, N, rows, n, bias, p * PANEL, mode)
                     if activation > RELU and part == parts - 1:
                         activate(out, i * TILE, rows, p * PANEL, n, activation, parameter)
 
 
 @helper
 def blocked(begin, end, K, a, a_form, b, b_form, work, out, add, bias, biased, activation, parameter):
-    """Shares begin to end, of SHARES, of the same product, for what does not fit the second-level cache: a block of panels of b,
-    and one row block of a, are packed into these shares' rows of `work`, and are used there while they are near.
+    """Shares begin to end, of SHARES, of the same product, for what does not fit the second-level cache: a block of panels
+    of b, and row blocks of a, are packed into these shares' part of `work`, and are used there while they are near.
 
     Forms: ROWS as in a[M, K] and b[N, K], COLUMNS as in a[K, M] and b[K, N].  Panels are the outer axis."""
     M, N = out.shape
@@ -260,7 +259,8 @@ def multiply_tn(a, b, out, begin, end, add_out):
 @kernel
 def dense_direct(x, weight, bias, activation, parameter, out, begin, end):
     K, N = weight.shape
-    multiply(begin, end, K, x, TILE * K, K, 1, weight, PANEL, N, out, False, bias, bias.shape[0] > 0, activation, parameter)
+    multiply(begin, end, K, x, TILE * K, K, 1, weight, PANEL, N, out, False, bias, bias.shape[0] > 0, activation,
+             parameter)
 
 
 @kernel
@@ -281,7 +281,7 @@ def blocked_tn(a, b, work, out, begin, end, add_out):
 @kernel
 def dense_blocked(x, weight, bias, activation, parameter, work, out, begin, end):
     blocked(begin, end, x.shape[1], x, ROWS, weight, COLUMNS, work, out, False, bias, bias.shape[0] > 0, activation,
-                     parameter)
+            parameter)
 
 
 # ---- one row -----------------------------------------------------------------------------------------------------
@@ -325,15 +325,16 @@ def dense_row(x, weight, bias, activation, parameter, out, begin, end):
 
 
 # ---- which of them -----------------------------------------------------------------------------------------------
+DIRECT = "M <= 8 or K * N <= 131072 or (N <= 256 and K * N <= 262144)"      # rows of b that are long lie badly for a tile
 lowered("matmul_nn", "multiply_row(a, b -> out)", when="M == 1")
-lowered("matmul_nn", "multiply_nn(a, b -> out)", when="M <= 96 or K * N <= 131072")
+lowered("matmul_nn", "multiply_nn(a, b -> out)", when=DIRECT)
 lowered("matmul_nn", "blocked_nn(a, b -> out)")
-lowered("matmul_nt", "transposed_copy(b -> turned)", "multiply_nn(a, turned -> out)", when="M <= 96 or K * N <= 131072")
+lowered("matmul_nt", "transposed_copy(b -> turned)", "multiply_nn(a, turned -> out)", when=DIRECT)
 lowered("matmul_nt", "blocked_nt(a, b -> out)")
-lowered("matmul_tn", "multiply_tn(a, b -> out)", when="K <= 96 or K * N <= 131072")
+lowered("matmul_tn", "multiply_tn(a, b -> out)", when="K <= 96 or K * N <= 65536")
 lowered("matmul_tn", "blocked_tn(a, b -> out)")
 lowered("dense_forward", "dense_row(x, weight, bias, activation, parameter -> out)", when="M == 1")
-lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when="M <= 96 or K * N <= 131072")
+lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT)
 lowered("dense_forward", "dense_blocked(x, weight, bias, activation, parameter -> out)")
 
 

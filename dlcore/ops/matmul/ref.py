@@ -36,12 +36,14 @@ def dense_backward(dout, x, weight, bias=None, activation=None):
 
 
 def product_case(id, form, M, K, N, **more):
-    a, b = random(*((K, M) if form == "tn" else (M, K)), scale=K**-0.5), random(*((N, K) if form == "nt" else (K, N)), seed=1)
-    return Case("matmul", f"{form}-{id}", {"a": a, "b": b}, matmul, matmul_backward, ["a", "b"], {"form": form}, twice=True, **more)
+    a = random(*((K, M) if form == "tn" else (M, K)), scale=K**-0.5)
+    b = random(*((N, K) if form == "nt" else (K, N)), seed=1)
+    return Case("matmul", f"{form}-{id}", {"a": a, "b": b}, matmul, matmul_backward, ["a", "b"], {"form": form},
+                twice=True, **more)
 
 
 def dense_case(id, shape, C, activation=None, bias=True, **more):
-    """x in eighths, weights in 64ths, biases half-way between 512ths: no sum lies on the kink of an activation, at 0."""
+    """x in eighths, weights in 64ths, biases half-way between 512ths: no sum lies at 0, the kink of some activations."""
     K = shape[-1]
     x = np.round(random(*shape) * 8) / 8
     inputs = {"x": x, "weight": np.round(random(K, C, seed=1, scale=K**-0.5) * 64) / 64,
@@ -51,8 +53,8 @@ def dense_case(id, shape, C, activation=None, bias=True, **more):
     return Case("dense", id, inputs, dense, dense_backward, wanted, options, **more)
 
 
-# Sizes: below, at and above every level's tile (4 to 12 rows, 8 to 32 columns); past 96 rows and 512 deep packing and
-# blocks of K begin; the last ones let a block of panels, or of rows, be left and entered again.
+# Below, at and above every level's tile (4 to 12 rows, 8 to 32 columns); one row; more than one block of K (256); so large
+# that operands are packed.
 SIZES = {"one": (1, 1, 1), "odd": (13, 17, 33), "tile": (12, 16, 32), "row": (1, 40, 300), "column": (70, 9, 1),
          "many-rows": (203, 37, 19), "deep": (7, 1100, 70), "blocks": (101, 1300, 270)}
 

@@ -23,8 +23,8 @@ ADD, BIAS, RELU = 1, 2, 4           # bits of a tile's `mode`
 
 C_BODY = """
 void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t a_col, const float *b, int64_t b_at,
-            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias, int64_t bias_at,
-            int64_t mode) {{
+            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias,
+            int64_t bias_at, int64_t mode) {{
     for (int64_t i = 0; i < rows; i++) {{
         float sums[{columns}];
         for (int64_t j = 0; j < n; j++) sums[j] = mode & 2 ? bias[bias_at + j] : 0.0f;
@@ -41,8 +41,8 @@ void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t 
 """
 C_PAIRS = """
 void {name}(int64_t depth, const uint16_t *a, int64_t a_at, int64_t a_row, int64_t a_col, const uint16_t *b, int64_t b_at,
-            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias, int64_t bias_at,
-            int64_t mode) {{
+            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias,
+            int64_t bias_at, int64_t mode) {{
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < n; j++) {{
             float sum = mode & 2 ? bias[bias_at + j] : 0.0f;
@@ -103,7 +103,8 @@ class Vectors:
             value = self.b.load(place)
             value.align = self.bytes
             return value
-        load = self.declared(f"llvm.masked.load.{self.suffix}.p0", self.kind, self.kind.as_pointer(), I32, self.mask, self.kind)
+        load = self.declared(f"llvm.masked.load.{self.suffix}.p0", self.kind, self.kind.as_pointer(), I32, self.mask,
+                             self.kind)
         return self.b.call(load, [place, ir.Constant(I32, self.bytes), mask, self.zero])
 
     def store(self, value: Any, pointer: Any, mask: Any = None) -> None:
@@ -111,13 +112,14 @@ class Vectors:
         if mask is None:
             self.b.store(value, place).align = self.bytes
             return
-        store = self.declared(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), self.kind, self.kind.as_pointer(), I32,
-                              self.mask)
+        store = self.declared(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), self.kind, self.kind.as_pointer(),
+                              I32, self.mask)
         self.b.call(store, [value, place, ir.Constant(I32, self.bytes), mask])
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """x * y + z, rounded once where the level has the instruction for it."""
-        return self.b.call(self.declared("llvm.fmuladd." + self.suffix, self.kind, self.kind, self.kind, self.kind), [x, y, z])
+        fused = self.declared("llvm.fmuladd." + self.suffix, self.kind, self.kind, self.kind, self.kind)
+        return self.b.call(fused, [x, y, z])
 
     def prefetch(self, pointer: Any, locality: int = 3) -> None:
         fetch = self.declared("llvm.prefetch.p0", ir.VoidType(), I8.as_pointer(), I32, I32, I32)
@@ -130,13 +132,13 @@ def element_pointer(context: Any, builder: Any, kind: Any, array: Any, offset: A
 
 
 class Tile:
-    """The code of one tile: `rows` rows and `vectors` registers of columns; `edge`: fewer rows and columns may be valid."""
+    """The code of one tile: `rows` rows, `vectors` registers of columns; `edge`: fewer rows and columns may be there."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, rows: int, vectors: int, lanes: int,
                  edge: bool) -> None:
         self.b, self.rows, self.edge = builder, rows, edge
-        (self.depth, a, a_at, self.a_row, self.a_col, b, b_at, self.b_row, c, c_at, self.ldc, self.valid, n, bias, bias_at,
-         self.mode) = arguments
+        (self.depth, a, a_at, self.a_row, self.a_col, b, b_at, self.b_row, c, c_at, self.ldc, self.valid, n, bias,
+         bias_at, self.mode) = arguments
         self.v = Vectors(builder, context.get_data_type(signature.args[8].dtype), lanes)
         self.a = element_pointer(context, builder, signature.args[1], a, a_at)
         self.panel = element_pointer(context, builder, signature.args[5], b, b_at)
@@ -265,8 +267,8 @@ def matrix_tile(name: str, rows: int, vectors: int, lanes: int, edge: bool = Fal
     """An intrinsic name(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode).
 
     rows x (vectors * lanes) sums; depth >= 1.  mode: bits; ADD: what stood in `c` is added to, BIAS: the sums begin with
-    bias[bias_at:], RELU: what is written is at least 0 (a NaN stays).  An edge tile writes the first `rows` (1 to its own) rows
-    and the first `n` columns, and reads no more of `b` and `bias`; others write everything.  pairs: see `PairTile`."""
+    bias[bias_at:], RELU: what is written is at least 0 (a NaN stays).  An edge tile writes the first `rows` (1 to its own)
+    rows and the first `n` columns, and reads no more of `b` and `bias`; others write all.  pairs: see `PairTile`."""
     code = PairTile if pairs else Tile
 
     @intrinsic(c=(C_PAIRS if pairs else C_BODY).format(name=name, columns=vectors * lanes), name=name)
@@ -299,7 +301,7 @@ def interleave(builder: Any, x: Any, y: Any, lanes: int, high: bool) -> Any:
 
 
 def transposed_block(name: str, rows: int, lanes: int) -> Any:
-    """An intrinsic name(source, source_at, source_row, out, out_at, out_row): `rows` rows of `lanes` elements, transposed.
+    """An intrinsic name(source, source_at, source_row, out, out_at, out_row): transposes `rows` rows of `lanes` elements.
 
     rows <= lanes, a power of two.  log2(lanes) rounds of interleaving row i with row i + lanes / 2."""
     @intrinsic(c=C_TRANSPOSE.format(name=name, rows=rows, lanes=lanes), name=name)

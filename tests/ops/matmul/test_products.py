@@ -9,9 +9,9 @@ from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul, mul, row_sum
 
 # form, M, K, N, kernel that must be among those of the program
-SERVED = [("nn", 1, 40, 300, "multiply_row"), ("nn", 96, 700, 300, "multiply_nn"), ("nn", 300, 128, 64, "multiply_nn"),
-          ("nn", 97, 700, 300, "blocked_nn"), ("nt", 20, 30, 40, "transposed_copy"), ("nt", 97, 700, 300, "blocked_nt"),
-          ("tn", 300, 64, 50, "multiply_tn"), ("tn", 97, 700, 300, "blocked_tn")]
+SERVED = [("nn", 1, 40, 300, "multiply_row"), ("nn", 5, 700, 300, "multiply_nn"), ("nn", 97, 900, 250, "multiply_nn"),
+          ("nn", 300, 128, 64, "multiply_nn"), ("nn", 97, 700, 300, "blocked_nn"), ("nt", 20, 30, 40, "transposed_copy"),
+          ("nt", 97, 700, 300, "blocked_nt"), ("tn", 300, 64, 50, "multiply_tn"), ("tn", 97, 700, 300, "blocked_tn")]
 
 
 def instance_of(outputs: dict, **more):
