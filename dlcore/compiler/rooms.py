@@ -59,16 +59,15 @@ def spec_of(name: str) -> Spec:
 
 
 def jobs(level: Level, wide: bool = False) -> Iterator[Job]:
-    """Every object that a level needs; SpecError where two kernels claim the same.
-
-    A special level has no wide kernels: its instructions know no f64."""
-    if wide and level.special:
-        return
+    """Every object that a level needs; SpecError where two kernels claim the same."""
     for name, kernels in sorted(KERNELS.items()):
         yield from jobs_of(kernels, spec_of(name), level, wide)
 
 
 def jobs_of(kernels: list[Kernel], spec: Spec, level: Level, wide: bool) -> Iterator[Job]:
+    """The objects of one call.  A special level has no wide ones: its instructions know no f64."""
+    if wide and level.special:
+        return
     for bound in spec.variants(wide):
         dtypes = spec.key(bound, wide)
         plain = spec.key({v: "f32" if d == "f64" else d for v, d in bound.items()}) if wide else dtypes
