@@ -184,7 +184,8 @@ def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, ad
                     i, p = (outer, inner) if by_rows else (inner, outer)
                     rows, n = min(TILE, M - i * TILE), min(PANEL, N - p * PANEL)
                     one_tile(stop - start, a, i * a_block + start * a_col, a_row, a_col,
-                             b, p * b_block + start * b_row, b_row, out, i * TILE * N + p * PANEL, N, rows, n, bias, p * PANEL, mode)
+                             b, p * b_block + start * b_row, b_row, out, i * TILE * N + p * PANEL, N, rows, n,
+                             bias, p * PANEL, mode)
                     if activation > RELU and part == parts - 1:
                         activate(out, i * TILE, rows, p * PANEL, n, activation, parameter)
 
