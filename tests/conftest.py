@@ -19,6 +19,9 @@ DATA = TESTS / "data"
 # apart from the source are told the place by the caller's environment.
 os.environ.setdefault("DLCORE_WIDE_KERNELS", str(ROOT / "build" / "wide"))
 
+# Processes that tests start see the package that is tested, not the source tree that they may stand in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 # torch is no requirement of the tests: where it is missing, tests/parity is not collected and the header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 collect_ignore = [] if HAS_TORCH else ["parity"]

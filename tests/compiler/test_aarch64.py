@@ -22,6 +22,7 @@ from dlcore.compiler.language import KERNELS
 NATIVE = levels.host_arch() == "aarch64"
 COMPILER = "cc" if NATIVE else "aarch64-linux-gnu-gcc"
 TOOLS = [COMPILER] + ([] if NATIVE else ["qemu-aarch64-static"])
+CACHE = Path(__file__).resolve().parents[2] / "build" / "kernels"       # what was compiled for an earlier run serves again
 CONSTANTS = levels.LEVELS["aarch64"].constants
 pytestmark = pytest.mark.skipif(
     any(shutil.which(t) is None for t in TOOLS),
@@ -34,8 +35,8 @@ class Machine:
 
     def __init__(self, folder: Path, rooms: str) -> None:
         self.folder = folder
-        compile_rooms("--levels", "aarch64", "--output", folder / "out", rooms=rooms)
-        recipe = Build([levels.LEVELS["aarch64"]], folder / "out").recipe
+        compile_rooms("--levels", "aarch64", "--output", folder / "out", "--cache", CACHE, rooms=rooms)
+        recipe = Build([levels.LEVELS["aarch64"]], folder / "out", cache=CACHE).recipe
         self.symbols, names = zip(*(line.split() for line in recipe.read_text().splitlines()), strict=True)
         self.objects = [recipe.parent / name for name in names]
         table = (

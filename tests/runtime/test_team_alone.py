@@ -9,7 +9,9 @@ import pytest
 
 import dlcore.runtime
 
-HEADERS = Path(dlcore.runtime.__file__).parent
+# The sources stand beside the tests in a checkout, beside the package where it was built in place, and in no installation.
+PLACES = Path(__file__).resolve().parents[2] / "dlcore" / "runtime", Path(dlcore.runtime.__file__).parent
+HEADERS = next((place for place in PLACES if (place / "team.h").exists()), PLACES[-1])
 SOURCE = Path(__file__).with_name("team.c")
 pytestmark = pytest.mark.skipif(not (HEADERS / "team.h").exists(), reason="an installation has no C sources")
 

@@ -66,6 +66,7 @@ CASES += [
     dense_case("no-bias", (14, 8), 9, "relu", bias=False, twice=True),
     dense_case("no-bias-linear", (14, 8), 9, bias=False, twice=True),
     dense_case("sequence", (3, 7, 16), 5, "tanh", twice=True),
-    dense_case("packed", (131, 1100), 140, "relu"),
-    dense_case("packed-gelu", (131, 1100), 140, "gelu"),
+    dense_case("packed", (131, 500), 270, "relu"),
+    dense_case("deep", (131, 1100), 140, "relu"),
+    dense_case("packed-gelu", (13, 500), 270, "gelu"),
 ]
