@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,8 +20,14 @@ from dlcore.errors import UsageError
 @click.option(
     "-o", "--out", required=True, metavar="FILE", help="File to write; its stem is the prefix of the C names."
 )
+@click.option(
+    "--data",
+    default="",
+    metavar="PATH",
+    help="Data whose test part is compared.  [default: what the run was tested on, else random samples]",
+)
 @options.common
-def command(model: str, form: str, out: str, as_json: bool) -> None:
+def command(model: str, form: str, out: str, data: str, as_json: bool) -> None:
     """Export MODEL, a run folder or a model file, and print the greatest difference to predict_proba.
 
     model.c has one function: void model_predict(const float *x, float *out).
@@ -32,7 +39,8 @@ def command(model: str, form: str, out: str, as_json: bool) -> None:
         raise UsageError("there is no such folder", where=str(Path(out).parent))
     if Path(out).exists() and not Path(out).is_file():
         raise UsageError("this place cannot be written: it is no file", where=out)
-    made = c.export(open_model(model), out)
+    loaded = open_model(model)
+    made = c.export(loaded, out, samples(loaded, data or tested_on(model)))
     if as_json:
         result_json(
             {
@@ -53,3 +61,23 @@ def command(model: str, form: str, out: str, as_json: bool) -> None:
         result("not compared with predict_proba: there is no C compiler here")
     else:
         result(f"greatest difference to predict_proba on {made.samples} samples: {made.difference:.1e}")
+
+
+def tested_on(model: str) -> str:
+    """The data that a run folder names for its test, where they still are; else ""."""
+    from dlcore.cli.config import read_file
+
+    config = Path(model) / "config.toml"
+    if not config.is_file():
+        return ""
+    data = read_file(config)[0].get("data", {})
+    path = str(data.get("test") or data.get("train") or "")
+    return path if path and path != "-" and Path(path).exists() else ""
+
+
+def samples(loaded: Any, data: str) -> Any:
+    """Raw inputs of the data's test part (all of data without parts); None for a bare network or without data."""
+    from dlcore.tasks import TASKS
+
+    task = TASKS.get(str(getattr(loaded, "task", "")))
+    return task.read(data, like=loaded).held_out().x if task and data else None

@@ -57,7 +57,7 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
     """An Instance of the step's program, its inputs zero."""
     import numpy as np
 
-    from dlcore.tasks import mlp
+    from dlcore.tasks import settings
     from dlcore.training.programs import signature
 
     network = getattr(loaded, "model", loaded)
@@ -71,7 +71,7 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
-    mlp.compile(network, loaded)
+    settings.compile(network, loaded)
     y = [np.zeros(batch, np.int32) if hasattr(loaded, "classes_") else np.zeros((batch, 1), np.float32)]
     network.ensure_store()
     runner = network.programs.runner(signature(network, "train", batch, x, y))

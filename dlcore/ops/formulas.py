@@ -18,24 +18,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
-from dlcore.compiler.language import formula, helper, intrinsic
+from dlcore.compiler.language import formula, helper
+from dlcore.compiler.simd import bits_from_float, float_from_bits
 
 LOG2E, LN2_HIGH, LN2_LOW = 1.44269504, 0.693359375, -2.12194440e-4       # LN2_HIGH has 9 bits: n * LN2_HIGH is exact
 EXP_LOW, EXP_HIGH = -87.0, 88.72283         # below: 0 (the scale underflows at -86.99), above: inf
 SQRT_HALF, SQRT_2_OVER_PI, INVERSE_SQRT_2PI = 0.70710678, 0.79788456, 0.39894228
-
-
-@intrinsic(c="float float_from_bits(int32_t bits) { float x; memcpy(&x, &bits, 4); return x; }")
-def float_from_bits(typing, bits):
-    return types.float32(types.int32), lambda context, b, signature, args: b.bitcast(args[0], ir.FloatType())
-
-
-@intrinsic(c="int32_t bits_from_float(float x) { int32_t bits; memcpy(&bits, &x, 4); return bits; }")
-def bits_from_float(typing, x):
-    return types.int32(types.float32), lambda context, b, signature, args: b.bitcast(args[0], ir.IntType(32))
 
 
 # ---- what stands in where f32 is read as f64 ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 from dlcore.data.dataset import Dataset
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.tasks import mlp
+from dlcore.tasks import settings
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -151,7 +151,7 @@ class Estimator:
         return self
 
     def _check_params(self) -> None:
-        mlp.check_params(self)
+        settings.check_params(self)
 
     def _divide(self, targets: np.ndarray, validation_data: Any) -> tuple[np.ndarray, np.ndarray, str]:
         """Row numbers for training and validation, and a line about them."""
@@ -178,10 +178,12 @@ class Estimator:
     def _train(self, inputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
+        from dlcore.models import mlp
         from dlcore.tasks.progress import BestWeights, Schedule
         sizes = (inputs.shape[1], *self.hidden, self._outputs())
-        network = mlp.build(inputs.shape[1], self.hidden, self._outputs(), self.dropout, self._kind == "classifier", self.seed_)
-        mlp.compile(network, self)
+        network = mlp(inputs.shape[1:], self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
+                      output_activation="softmax" if self._kind == "classifier" else None)
+        settings.compile(network, self)
         self._network = network
         say(f"network {'-'.join(map(str, sizes))}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "

@@ -5,8 +5,8 @@ shares are those of `cpu.py`; DEPTH counts pairs here.
 """
 import numpy as np
 
-from dlcore.compiler.language import call, constant, formula, helper, kernel, lowered
-from dlcore.ops.formulas import bits_from_float
+from dlcore.compiler.language import call, constant, helper, kernel, lowered
+from dlcore.compiler.simd import bf16_from_float as rounded
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
 from dlcore.ops.matmul.tiles import ADD, BIAS, matrix_tile
@@ -28,14 +28,6 @@ pair_low = matrix_tile("pair_low", LOW, VECTORS, LANES, pairs=True)
 pair_edge = matrix_tile("pair_edge", TILE, VECTORS, LANES, edge=True, pairs=True)
 pair_edge_middle = matrix_tile("pair_edge_middle", MIDDLE, VECTORS, LANES, edge=True, pairs=True)
 pair_edge_low = matrix_tile("pair_edge_low", LOW, VECTORS, LANES, edge=True, pairs=True)
-
-
-@formula
-def rounded(x):
-    """The bits of the bf16 nearest to x; a NaN stays one."""
-    bits = bits_from_float(x)
-    up = np.int32(bits + np.int32(0x7FFF) + ((bits >> np.int32(16)) & np.int32(1)))
-    return np.uint16((up if x == x else np.int32(bits | np.int32(0x400000))) >> np.int32(16))
 
 
 # ---- packing: `first` is even, `last` too but at the end of K -----------------------------------------------------

@@ -1,8 +1,7 @@
-"""The multilayer perceptron of the tasks, and the parameters of an estimator checked."""
+"""The parameters that all estimators have: checked, and turned into loss, metric and optimizer."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,19 +14,6 @@ if TYPE_CHECKING:
 _MOST_LAYERS, _WIDEST = 64, 1 << 24
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "linear", "cosine")
-
-
-def build(inputs: int, hidden: Sequence[int], outputs: int, dropout: float, classifier: bool, seed: int) -> Sequential:
-    """inputs -> hidden, each with ReLU and dropout -> outputs, with softmax for a classifier."""
-    from dlcore.layers import Dense, Dropout, Input
-    from dlcore.training.model import Sequential
-    layers: list[Any] = [Input((inputs,))]
-    for width in hidden:
-        layers.append(Dense(int(width), activation="relu", kernel_initializer="he_uniform"))
-        if dropout:
-            layers.append(Dropout(dropout))
-    layers.append(Dense(outputs, activation="softmax" if classifier else None))
-    return Sequential(layers, seed=seed)
 
 
 def compile(network: Sequential, params: Any) -> None:
