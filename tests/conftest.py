@@ -20,7 +20,9 @@ DATA = TESTS / "data"
 os.environ.setdefault("DLCORE_WIDE_KERNELS", str(ROOT / "build" / "wide"))
 
 # Processes that tests start see the package that is tested, not the source tree that they may stand in.
+# Options for this run of pytest are not for those that tests start.
 os.environ["PYTHONSAFEPATH"] = "1"
+os.environ.pop("PYTEST_ADDOPTS", None)
 
 # torch is no requirement of the tests: where it is missing, tests/parity is not collected and the header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
