@@ -17,6 +17,10 @@ _PUBLIC = {
     "Concatenate": "merge",
     "Add": "merge",
     "Multiply": "merge",
+    "Embedding": "embedding",
+    "Masking": "sequence",
+    "GlobalAveragePooling1D": "sequence",
+    "GlobalMaxPooling1D": "sequence",
 }
 _MODULES = ("activations", "initializers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -40,5 +44,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, ReLU, Reshape, Softmax
+    from dlcore.layers.embedding import Embedding
     from dlcore.layers.layer import Input, Layer
     from dlcore.layers.merge import Add, Concatenate, Multiply
+    from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking

@@ -19,6 +19,8 @@ FUSED = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "s
 class Dense(Layer):
     """activation(x @ kernel + bias).   x: f32[B, ..., K]   returns f32[B, ..., units]"""
 
+    supports_masking = True
+
     def __init__(self, units: int, activation: str | Callable | None = None, use_bias: bool = True,
                  kernel_initializer: str | Initializer = "glorot_uniform",
                  bias_initializer: str | Initializer = "zeros", **options: Any):
@@ -53,6 +55,8 @@ class Dense(Layer):
 class Activation(Layer):
     """An activation by name, or a function of a tensor."""
 
+    supports_masking = True
+
     def __init__(self, activation: str | Callable, **options: Any):
         super().__init__(**options)
         self.activation = activations.get(activation)
@@ -63,6 +67,8 @@ class Activation(Layer):
 
 class ReLU(Layer):
     """max(x, 0); with `negative_slope`, x * negative_slope below 0."""
+
+    supports_masking = True
 
     def __init__(self, negative_slope: float = 0.0, **options: Any):
         super().__init__(**options)
@@ -75,6 +81,8 @@ class ReLU(Layer):
 class Softmax(Layer):
     """softmax over the last axis; a cross-entropy behind it is computed on its input."""
 
+    supports_masking = True
+
     def call(self, x):
         return activations.apply("softmax", x)
 
@@ -82,6 +90,8 @@ class Softmax(Layer):
 class Dropout(Layer):
     """In training, sets a share `rate` of the numbers to 0 and scales the others by 1 / (1 - rate); else the
     identity."""
+
+    supports_masking = True
 
     def __init__(self, rate: float, **options: Any):
         super().__init__(**options)

@@ -24,7 +24,7 @@ import numpy as np
 
 from dlcore.errors import ShapeError, UsageError
 from dlcore.layers import initializers
-from dlcore.layers.trace import Trace, current, tracing
+from dlcore.layers.trace import Trace, current, mask_of, set_mask, tracing
 
 Shape = tuple[Any, ...]                 # (None, 784)
 PROBE = 7                               # the batch size of graphs that are made only to see shapes
@@ -151,6 +151,8 @@ class Layer:
 
     # of the model's input where this layer comes first; "int32" for layers that take ids
     input_dtype = "float32"
+    # whether the mask of the input is that of the output
+    supports_masking = False
 
     def __init__(self, name: str | None = None, trainable: bool = True, input_shape: Shape | None = None):
         if name is not None and (not isinstance(name, str) or not name):
@@ -165,8 +167,15 @@ class Layer:
         """Adds the weights.  input_shape: (None, ...), or a list of them where `call` takes several tensors."""
 
     def call(self, *tensors: Any, **options: Any) -> Any:
-        """Ops on tensors of a graph.  A parameter named `training` gets True where the graph is a training step's."""
+        """Ops on tensors of a graph.  A parameter named `training` gets True where the graph is a training step's; `mask`
+        gets the mask of the first tensor (a list of masks for a list of tensors), `value_mask` that of `value`."""
         raise NotImplementedError(f"{type(self).__name__} must implement call")
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask of the output: f32 [B, T] or None.  inputs, mask: the first argument of `call`, and its mask.
+
+        Unless overridden, that of the input where `supports_masking` is set, else none."""
+        return mask if self.supports_masking and not isinstance(mask, (tuple, list)) else None
 
     def add_weight(self, name: str, shape: Shape, initializer: str | initializers.Initializer = "glorot_uniform",
                    trainable: bool = True, statistic: bool = False) -> Variable:
@@ -214,14 +223,25 @@ class Layer:
 
     def _call(self, arguments: tuple[Any, ...], training: bool) -> Any:
         try:
-            if takes_training(type(self).call):
-                return self.call(*arguments, training=training)
-            return self.call(*arguments)
+            out = self.call(*arguments, **self._options(arguments, training))
+            if hasattr(out, "graph"):
+                set_mask(out, self.compute_mask(arguments[0], mapped(mask_of, arguments[0])))
+            return out
         except ShapeError as error:
             if not error.where:
                 shapes = ", ".join(str((None, *a.shape[1:])) for a in flatten(arguments))
                 error.where = f"layer {self.name!r} ({type(self).__name__}) on {shapes}"
             raise
+
+    def _options(self, arguments: tuple[Any, ...], training: bool) -> dict[str, Any]:
+        """What `call` wants to know besides its tensors: whether this is training, and their masks."""
+        known = parameters(type(self).call)
+        options: dict[str, Any] = {"training": training} if "training" in known else {}
+        for name in known[len(arguments):]:
+            of = known[0] if name == "mask" else name.removesuffix("_mask")
+            if name != of and of in known[:len(arguments)]:
+                options[name] = mapped(mask_of, arguments[known.index(of)])
+        return options
 
     def ensure_built(self, arguments: tuple[Any, ...]) -> None:
         """Builds the layer for these inputs, the first time."""
@@ -322,9 +342,9 @@ def _layers_in(value: Any) -> Iterator[Layer]:
 
 
 @functools.cache
-def takes_training(call: Callable[..., Any]) -> bool:
-    """Whether it has a parameter named `training`."""
-    return "training" in inspect.signature(call).parameters
+def parameters(call: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of its parameters, without `self`."""
+    return tuple(inspect.signature(call).parameters)[1:]
 
 
 def _kinds(values: list[Any]) -> str:

@@ -25,6 +25,11 @@ class _Merge(Layer):
         """The part of the shape that all inputs share."""
         return shape
 
+    def compute_mask(self, inputs, mask=None):
+        """A step is there where it is in every input."""
+        known = list({id(m): m for m in mask or () if m is not None}.values())
+        return reduce(ops.mul, known) if known else None
+
 
 class Add(_Merge):
     """The sum of inputs of one shape."""
@@ -55,3 +60,8 @@ class Concatenate(_Merge):
 
     def call(self, tensors):
         return ops.concat(tensors, self.axis)
+
+    def compute_mask(self, inputs, mask=None):
+        if self.axis % inputs[0].ndim != 1:
+            return super().compute_mask(inputs, mask)
+        return ops.concat(mask, 1) if mask and all(m is not None for m in mask) else None

@@ -1,5 +1,5 @@
-"""Where a model is being turned into a graph: which graph, for training or not, and which outputs came from which
-logits.
+"""Where a model is being turned into a graph: which graph, for training or not, which outputs came from which logits,
+and which steps of a sequence are there.
 
 A layer's weights are `Variable`s.  While a trace is open, reading a layer's attribute gives the graph's tensor of that
 weight; otherwise it gives the Variable.  So `call` is written with ops on `self.kernel`, and `build` with shapes and
@@ -20,11 +20,14 @@ _open = threading.local()
 
 class Trace:
     """graph: what calls go into.  training: whether dropout draws.  differentiable: whether a gradient may be asked
-    for. origins: id(tensor) -> (tensor, activation, its input)."""
+    for. origins: id(tensor) -> (tensor, activation, its input).  masks: id(tensor) -> (tensor, its mask).
+    limits: id(tensor of ids) -> (tensor, how many ids there are)."""
 
     def __init__(self, graph: Graph, training: bool, differentiable: bool = True):
         self.graph, self.training, self.differentiable = graph, training, differentiable
         self.origins: dict[int, tuple[Tensor, str, Tensor]] = {}
+        self.masks: dict[int, tuple[Tensor, Tensor]] = {}
+        self.limits: dict[int, tuple[Tensor, int]] = {}
 
     def tensor(self, variable: Any) -> Tensor:
         """The graph's leaf for a weight."""
@@ -36,6 +39,11 @@ class Trace:
         """Remembers that `out` is activation(logits), so that a loss can be computed on the logits.  Returns `out`."""
         self.origins[id(out)] = out, activation, logits
         return out
+
+    def limit(self, ids: Tensor, count: int) -> None:
+        """Remembers that `ids` must lie in 0 .. count - 1."""
+        known = self.limits.get(id(ids))
+        self.limits[id(ids)] = ids, count if known is None else min(count, known[1])
 
 
 def current() -> Trace | None:
@@ -63,3 +71,17 @@ def origin(tensor: Tensor) -> tuple[str, Tensor]:
 def note(out: Tensor, activation: str, logits: Tensor) -> Tensor:
     trace = current()
     return trace.note(out, activation, logits) if trace else out
+
+
+def mask_of(tensor: Any) -> Tensor | None:
+    """f32 [B, T], 1 where a step of `tensor` [B, T, ...] is there and 0 where it is padding; None where all are."""
+    trace = current()
+    found = trace.masks.get(id(tensor)) if trace else None
+    return found[1] if found else None
+
+
+def set_mask(tensor: Tensor, mask: Tensor | None) -> None:
+    """Says which steps of a layer's output are there, for the layers that follow."""
+    trace = current()
+    if trace and mask is not None:
+        trace.masks[id(tensor)] = tensor, mask

@@ -30,6 +30,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "dropout": ("dropout",),
     "layernorm": ("layernorm",),
     "embedding": ("embedding",),
+    "mask": ("id_mask", "step_mask"),
+    "sequence_pooling": ("sequence_mean", "sequence_max"),
     "gather": ("gather",),
     "accuracy": ("sparse_accuracy", "categorical_accuracy", "binary_accuracy"),
     "check": ("check_finite", "norm", "clip_factor"),

@@ -47,6 +47,10 @@ def inputs(model: Model, x: Any, what: str = "x") -> tuple[np.ndarray, ...]:
         label = what if len(given) == 1 else f"{what} {name!r}"
         array = arrays.fit_shape(array, symbol.shape[1:], label)
         out.append(arrays.to_ids(array, label) if symbol.dtype == "i32" else array)
+    if any(symbol.dtype == "i32" for symbol in network.inputs):
+        for array, count, name in zip(out, network.id_limits(), network.input_names, strict=True):
+            if count is not None:
+                arrays.check_ids(array, count, "an id in " + (what if len(given) == 1 else f"{what} {name!r}"))
     arrays.same_rows(dict(zip(network.input_names, out, strict=True)))
     return tuple(out)
 

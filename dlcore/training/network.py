@@ -4,7 +4,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ShapeError, UsageError
-from dlcore.layers.layer import Layer, Node, Symbol, flatten, mapped
+from dlcore.layers.layer import PROBE, Layer, Node, Symbol, flatten, mapped
+from dlcore.layers.trace import Trace, tracing
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -20,10 +21,24 @@ class Network:
         self.nodes = sorted_nodes(inputs, outputs)
         self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
         self.input_names = _names([s.name or "x" for s in inputs])
+        self._id_limits: list[int | None] | None = None
 
     def output_names(self) -> list[str]:
         """The names of the layers that make the outputs."""
         return _names([s.node.layer.name if s.node else s.name or "x" for s in self.outputs])
+
+    def id_limits(self) -> list[int | None]:
+        """For each input of ids how many ids there are, as the layers that look them up say; None where nobody says."""
+        if self._id_limits is None:
+            from dlcore.graph import Graph
+            graph = Graph()
+            trace = Trace(graph, False)
+            with tracing(trace):
+                tensors = [graph.input(f"x{i}", PROBE, *s.shape[1:], dtype=s.dtype) for i, s in enumerate(self.inputs)]
+                self.apply(tensors)
+            found = [trace.limits.get(id(t)) for t in tensors]
+            self._id_limits = [None if f is None else f[1] for f in found]
+        return self._id_limits
 
     def apply(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for these inputs, tensors of one graph."""
