@@ -49,6 +49,10 @@ class UsageError(DlcoreError, ValueError):
     code, exit_code = "DL-U01", 2
 
 
+class NotFittedError(UsageError, AttributeError):
+    """An estimator was used before `fit`.  Where scikit-learn is loaded, its `NotFittedError` catches this one too."""
+
+
 class ConfigError(DlcoreError, ValueError):
     """The configuration is wrong; all problems are listed at once."""
 

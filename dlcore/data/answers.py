@@ -12,6 +12,7 @@ from dlcore.data.table import is_number
 from dlcore.errors import DataError, ModelFileError
 
 _MOST_CLASSES = 1 << 20
+_MOST_FRACTIONS = 20                    # more different fractions than this are quantities, not labels
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,9 @@ class Classes:
     def fit(y: Any, where: str = "") -> Classes:
         """The distinct labels of `y`; raises `DataError` if there is only one."""
         labels = np.unique(_label_array(y, where))
+        if labels.dtype.kind == "f" and len(labels) > _MOST_FRACTIONS and (labels != np.rint(labels)).any():
+            raise DataError("the answers are continuous quantities, not labels", where=where,
+                            got=f"{len(labels):,} different numbers", hint="a regressor learns quantities; labels can be text")
         if len(labels) < 2:
             raise DataError("there is only one class: nothing to learn to tell apart", where=where,
                             got=f"label {labels[0]!s}" if len(labels) else "no rows")
@@ -164,6 +168,8 @@ def quantities(y: Any, where: str = "") -> np.ndarray:
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if values.dtype.kind == "O" and all(isinstance(value, (int, float)) for value in values.ravel()):
+        values = values.astype(np.float64)
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise DataError("a regression needs one number per row", where=where,
                         got=f"{values.dtype}, shape {values.shape}")

@@ -25,6 +25,10 @@ MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A")
 LABEL_COLUMNS = ("label", "category", "class", "target", "intent")
 
 
+class CellError(DataError, TypeError):
+    """A cell is of a type that a table does not hold."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of equal length.  `lines` gives each row's place in its source, for messages; it counts from 1."""
@@ -202,7 +206,8 @@ def cell(value: Any, where: str) -> Cell:
         return str(value)
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
-    raise DataError("a cell is neither text nor a number", where=where, got=type(value).__name__)
+    raise CellError("a cell is neither text nor a number", where=where, got=type(value).__name__,
+                    expected="each argument must be a string or a number, or None where it is missing")
 
 
 def _columns(records: Sequence[Mapping[str, Cell]]) -> dict[str, Column]:
@@ -217,6 +222,8 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     """
     if isinstance(x, Table):
         return x
+    if hasattr(x, "nnz") and hasattr(x, "toarray"):
+        raise DataError("sparse matrices are not taken", got=type(x).__name__, hint="x.toarray() makes it dense")
     if isinstance(x, Mapping):
         x = [x]
     if hasattr(x, "columns") and hasattr(x, "__len__"):                 # pandas, polars
@@ -242,9 +249,12 @@ def _from_array(array: np.ndarray, names: Sequence[str] | None) -> Table:
         return _from_series({name: array[name].tolist() for name in array.dtype.names}, len(array))
     if array.ndim != 2:
         raise DataError("a table has rows and columns", expected="2 dimensions", got=f"shape {array.shape}",
-                        hint="reshape one row with x.reshape(1, -1)" if array.ndim == 1 else "")
+                        hint="Reshape your data: x.reshape(1, -1) is one row of x, x.reshape(-1, 1) one column")
     if array.dtype.kind == "c":
-        raise DataError("complex numbers cannot be learned from", got=str(array.dtype))
+        raise DataError("Complex data not supported", got=str(array.dtype))
+    if array.shape[1] == 0:
+        raise DataError("the rows have no columns",
+                        got=f"0 feature(s) (shape={array.shape}) while a minimum of 1 is required.")
     names = _names(names, array.shape[1])
     if array.dtype.kind in "biuf":
         transposed = np.ascontiguousarray(array.T, np.float64)
@@ -269,11 +279,16 @@ def _from_lists(records: list[Any], names: Sequence[str] | None) -> Table:
 
 def _names(names: Sequence[str] | None, width: int) -> Sequence[str]:
     if names is None:
-        return [f"c{i + 1}" for i in range(width)]
+        return unnamed(width)
     if len(names) != width:
-        raise DataError("the rows have another number of columns than the model was trained on",
-                        expected=str(len(names)), got=str(width))
+        raise DataError(f"X has {width} features, but TablePreprocessor is expecting {len(names)} features as input",
+                        hint="give the columns that the model was trained on, in their order")
     return names
+
+
+def unnamed(width: int) -> list[str]:
+    """What columns without names are called: c1, c2, ..."""
+    return [f"c{i + 1}" for i in range(width)]
 
 
 def is_number(text: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from dlcore.data.dataset import Dataset
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.tasks import settings
+from dlcore.tasks import manners, settings
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -81,10 +81,12 @@ class Estimator:
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
+        # texts are taken as categories, but the tag `string` would promise to take any object
+        images = self.task == "image-classify"
         return Tags(estimator_type=self._kind, target_tags=TargetTags(required=True),
                     classifier_tags=ClassifierTags() if self._kind == "classifier" else None,
                     regressor_tags=RegressorTags() if self._kind == "regressor" else None,
-                    input_tags=InputTags(allow_nan=True, three_d_array=self.task == "image-classify"))
+                    input_tags=InputTags(allow_nan=not images, two_d_array=not images, three_d_array=images))
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """The parameters as a configuration groups them, but for the seed: see `Task.defaults`."""
@@ -134,20 +136,20 @@ class Estimator:
         x = self._raw(x)
         if len(x) != len(y):
             raise DataError("inputs and answers do not fit together", expected=f"{len(x):,} answers", got=f"{len(y):,}")
-        if len(x) == 0:
-            raise DataError("there are no rows to train on")
+        if len(x) < 2:
+            raise DataError(f"there is only {len(x)} sample to train on" if len(x) else "there are no rows to train on")
         self.seed_ = int.from_bytes(os.urandom(4)) if self.random_state is None else int(self.random_state)
         for line in self._fit_answers(y):
             say(line)
         targets = self._targets(y)
-        weight = None if sample_weight is None else np.asarray(sample_weight, np.float32)
+        weight = manners.weights(sample_weight, len(x))
         train, val, line = self._divide(targets, validation_data)
         say(line)
         for line in self._fit_inputs(x, train):
             say(line)
         validation = self._validation(x, targets, val, validation_data)
-        self._train(self._inputs(_take(x, train)), targets[train], None if weight is None else weight[train], validation,
-                    callbacks, say)
+        self._train(self._inputs(_take(x, train)), targets[train], None if weight is None else weight[train].astype(np.float32),
+                    validation, callbacks, say)
         return self
 
     def _check_params(self) -> None:
@@ -206,7 +208,7 @@ class Estimator:
     def model(self) -> Model:
         """The network, on encoded inputs."""
         if not self.__sklearn_is_fitted__():
-            raise UsageError(f"this {type(self).__name__} is not fitted", hint="call fit first")
+            raise manners.not_fitted(f"this {type(self).__name__} is not fitted", hint="call fit first")
         return self._network
 
     def get_weights(self) -> list[np.ndarray]:
@@ -310,8 +312,8 @@ def pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
     if isinstance(x, Dataset):
         x, y = x.x, x.y
     if y is None:
-        raise DataError(f"{name} has no answers")
-    return x, np.asarray(y)
+        raise DataError(f"{name} has no answers", got="it requires y to be passed, but the target y is None")
+    return x, manners.as_column(y)
 
 
 def _take(x: Any, rows: np.ndarray) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from dlcore.data.answers import Classes, Quantity, quantities
 from dlcore.tasks.estimator import Estimator, pair
+from dlcore.tasks.manners import weights
 from dlcore.tasks.scores import classification_scores, regression_scores
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Classifier(Estimator):
         """accuracy, macro_f1 and log_loss on raw inputs and labels, or on a `Dataset`."""
         x, y = pair(x, y, "the data")
         probs = self._predict(x)
-        return classification_scores(probs, self._targets(y), _weights(sample_weight))
+        return classification_scores(probs, self._targets(y), weights(sample_weight, len(probs)))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The accuracy."""
@@ -88,12 +89,8 @@ class Regressor(Estimator):
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """rmse, mae and r2 on raw inputs and answers, or on a `Dataset`."""
         x, y = pair(x, y, "the data")
-        return regression_scores(self.predict(x), quantities(y), _weights(sample_weight))
+        return regression_scores(self.predict(x), quantities(y), weights(sample_weight, len(y)))
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R squared."""
         return self.evaluate(x, y, sample_weight)["r2"]
-
-
-def _weights(sample_weight: Any) -> np.ndarray | None:
-    return None if sample_weight is None else np.asarray(sample_weight, np.float64)

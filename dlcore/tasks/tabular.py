@@ -9,7 +9,7 @@ import numpy as np
 from dlcore.data.answers import parse_answers
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.preprocess import TablePreprocessor
-from dlcore.data.table import Table, answers, as_table, read_table
+from dlcore.data.table import Table, answers, as_table, read_table, unnamed
 from dlcore.errors import ModelFileError, UsageError
 from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.supervised import Classifier, Regressor
@@ -44,7 +44,9 @@ class _Tabular(Estimator):
 
     @property
     def feature_names_in_(self) -> np.ndarray:
-        """Their names."""
+        """Their names; as in scikit-learn there is no such attribute where the columns had none."""
+        if self._preprocessor.names == tuple(unnamed(self.n_features_in_)):
+            raise AttributeError("the columns trained on had no names")
         return np.array(self._preprocessor.names, object)
 
     def _fit_inputs(self, x: Table, rows: np.ndarray) -> list[str]:
@@ -130,8 +132,8 @@ def looks_like_quantities(y: np.ndarray) -> bool:
 
 def _positional(table: Table, names: Sequence[str]) -> Table:
     """A table without header and without the column of answers takes the names of training by position."""
-    unnamed = all(name[:1] == "c" and name[1:].isdecimal() for name in names)
-    if unnamed and table.names == tuple(f"c{i + 1}" for i in range(len(names))):
+    no_names = all(name[:1] == "c" and name[1:].isdecimal() for name in names)
+    if no_names and table.names == tuple(unnamed(len(names))):
         return Table(dict(zip(names, table.columns.values(), strict=True)), table.lines, table.source, table.notes)
     return table
 

@@ -75,6 +75,11 @@ class Model(Layer):
         self._network, self._built = network, True
         name_layers(self.layers)
 
+    def __reduce__(self) -> Any:
+        """Pickled and copied by what a model file holds, and by the classes of layers that are the user's own."""
+        from dlcore.training import saving
+        return saving.unpickled, saving.pickled(self)
+
     @property
     def built(self) -> bool:
         """Whether shapes and weights are known."""

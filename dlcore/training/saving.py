@@ -57,6 +57,23 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, tensors
 
 
+def pickled(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, type[Layer]]]:
+    """Config, tensors (copies) and the user's own layer classes: the arguments of `unpickled`."""
+    config, tensors = parts(model)
+    own = {type(layer).__name__: type(layer) for layer in (model, *_inner(model))
+           if getattr(layers_module, type(layer).__name__, None) is not type(layer)}
+    return config, {name: tensor.copy() for name, tensor in tensors.items()}, own
+
+
+def unpickled(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], own: Mapping[str, Any]) -> Model:
+    """The model of `pickled`."""
+    return restore(config, tensors, own, "a pickle")
+
+
+def _inner(layer: Layer) -> list[Layer]:
+    return [inner for child in layer.sublayers() for inner in (child, *_inner(child))]
+
+
 def named_variables(model: Layer) -> dict[str, Variable]:
     """Every weight once, by the names of the layers around it: "block/dense/kernel"."""
     found: dict[str, Variable] = {}

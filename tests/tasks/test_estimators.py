@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 import dlcore
 from dlcore.data.dataset import Dataset
@@ -106,15 +102,6 @@ def test_the_scikit_learn_protocol():
         estimator.set_params(learning_rate=1)
     with pytest.raises(UsageError, match="not fitted"):
         estimator.predict([[1, 2]])
-
-
-def test_cross_validation_search_and_pipelines():
-    x, y = load_digits(return_X_y=True)
-    x, y = x[:600], y[:600]
-    assert cross_val_score(TabularClassifier(epochs=15), x, y, cv=3).mean() > 0.8
-    search = GridSearchCV(TabularClassifier(**SMALL), {"lr": [1e-4, 1e-2]}, cv=2).fit(x, y)
-    assert search.best_params_ == {"lr": 1e-2}
-    assert make_pipeline(StandardScaler(), TabularRegressor(epochs=15)).fit(x, x[:, 20]).score(x, x[:, 20]) > 0.5
 
 
 def test_sklearn_is_not_imported_by_us():
