@@ -1,37 +1,28 @@
-"""Metrics of predictions against answers, in float64: what `evaluate` and `score` give.
-
-Definitions as in scikit-learn's `accuracy_score`, `f1_score(average="macro")`, `log_loss`, `r2_score`.
-"""
+"""What `evaluate` and `score` give: the few numbers of `dlcore.metrics` that every model of a kind has."""
 from __future__ import annotations
 
 import numpy as np
 
-_SMALLEST = float(np.finfo(np.float32).eps)             # a probability below this counts as this in the log loss
+from dlcore.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
 
 
 def classification_scores(probs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None = None) -> dict[str, float]:
-    """accuracy, macro_f1 and log_loss.  probs: (N, C); targets: (N,) classes; weight: (N,) or None."""
-    predicted = probs.argmax(axis=1)
-    chosen = probs[np.arange(len(targets)), targets].astype(np.float64) / probs.sum(axis=1, dtype=np.float64)
-    log_loss = -np.log(np.clip(chosen, _SMALLEST, 1 - _SMALLEST))
-    return {"accuracy": float(np.average(predicted == targets, weights=weight)),
-            "macro_f1": _macro_f1(predicted, targets, weight, probs.shape[1]),
-            "log_loss": float(np.average(log_loss, weights=weight))}
-
-
-def _macro_f1(predicted: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, classes: int) -> float:
-    """The mean of 2 TP / (2 TP + FP + FN) over the classes that occur among answers or predictions."""
-    right = np.bincount(targets[predicted == targets], None if weight is None else weight[predicted == targets], classes)
-    occurring = np.bincount(targets, weight, classes) + np.bincount(predicted, weight, classes)
-    present = occurring > 0
-    return float((2 * right[present] / occurring[present]).mean())
+    """accuracy, macro_f1 and log_loss.  probs: (N, C); targets: (N,) numbers of classes; weight: (N,) or None."""
+    predicted, classes = probs.argmax(axis=1), np.arange(probs.shape[1])
+    return {"accuracy": accuracy_score(targets, predicted, sample_weight=weight),
+            "macro_f1": f1_score(targets, predicted, average="macro", sample_weight=weight, zero_division=0),
+            "log_loss": log_loss(targets, probs, labels=classes, sample_weight=weight)}
 
 
 def regression_scores(predicted: np.ndarray, targets: np.ndarray, weight: np.ndarray | None = None) -> dict[str, float]:
-    """rmse, mae and r2, all (N,) arrays; r2 is 0 where all answers are equal and some prediction is wrong."""
-    predicted, targets = predicted.astype(np.float64), targets.astype(np.float64)
-    error = predicted - targets
-    squared = float(np.average(error ** 2, weights=weight))
-    variance = float(np.average((targets - np.average(targets, weights=weight)) ** 2, weights=weight))
-    r2 = 1 - squared / variance if variance > 0 else float(squared == 0)
-    return {"rmse": squared ** 0.5, "mae": float(np.average(np.abs(error), weights=weight)), "r2": r2}
+    """rmse, mae and r2 of (N,) arrays."""
+    return {"rmse": root_mean_squared_error(targets, predicted, sample_weight=weight),
+            "mae": mean_absolute_error(targets, predicted, sample_weight=weight),
+            "r2": r2_score(targets, predicted, sample_weight=weight)}
