@@ -21,6 +21,7 @@ _PUBLIC = {
     "ImageClassifier": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
+    "cross_validate": "dlcore.tasks.cross_validate",
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",
     "plan": "dlcore.graph",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.tasks import ImageClassifier, TabularClassifier, TabularRegressor
+    from dlcore.tasks.cross_validate import cross_validate
     from dlcore.training.callbacks import Callback
     from dlcore.training.history import History
     from dlcore.training.model import Model, Sequential

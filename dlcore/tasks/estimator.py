@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dlcore.training.history import History
     from dlcore.training.model import Model
 
-_FEWEST_TO_DIVIDE = 50                  # with fewer rows all are trained on, unless a share was asked for by number of rows
+FEWEST_TO_DIVIDE = 50                  # with fewer rows all are trained on, unless a share was asked for by number of rows
 _PIECE = 4096                           # rows that are encoded at once
 _SECTIONS = {"data": ("val_split",), "model": ("hidden", "dropout"),
              "train": ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "patience")}
@@ -148,7 +148,7 @@ class Estimator:
         for line in self._fit_inputs(x, train):
             say(line)
         validation = self._validation(x, targets, val, validation_data)
-        self._train(self._inputs(_take(x, train)), targets[train], None if weight is None else weight[train].astype(np.float32),
+        self._train(self._inputs(take(x, train)), targets[train], None if weight is None else weight[train].astype(np.float32),
                     validation, callbacks, say)
         return self
 
@@ -163,7 +163,7 @@ class Estimator:
             return everything, nothing, f"{count:,} rows to train on, validation data as given"
         if self.val_split == 0:
             return everything, nothing, f"all {count:,} rows are trained on, none kept for validation"
-        if count < _FEWEST_TO_DIVIDE:
+        if count < FEWEST_TO_DIVIDE:
             return everything, nothing, f"all {count:,} rows are trained on: too few to keep some for validation"
         train, val = split(count, self.val_split, self.seed_, targets if self._kind == "classifier" else None)
         how = "by label, " if self._kind == "classifier" else ""
@@ -175,7 +175,7 @@ class Estimator:
             given = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
             x_val, y_val = pair(given[0], given[1], "the validation data")
             return self._inputs(x_val), self._targets(y_val)
-        return (self._inputs(_take(x, val)), targets[val]) if len(val) else None
+        return (self._inputs(take(x, val)), targets[val]) if len(val) else None
 
     def _train(self, inputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
@@ -222,7 +222,7 @@ class Estimator:
         out = np.empty((len(x), self._outputs()), np.float32)
         for begin in range(0, len(x), _PIECE):
             rows = np.arange(begin, min(begin + _PIECE, len(x)))
-            out[rows] = network.predict(self._inputs(_take(x, rows)))
+            out[rows] = network.predict(self._inputs(take(x, rows)))
         return out
 
     # ---- export ------------------------------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def pair(x: Any, y: Any, name: str) -> tuple[Any, Any]:
     return x, manners.as_column(y)
 
 
-def _take(x: Any, rows: np.ndarray) -> Any:
+def take(x: Any, rows: np.ndarray) -> Any:
     return x[rows] if isinstance(x, np.ndarray) else x.take(rows)
 
 
