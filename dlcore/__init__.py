@@ -26,7 +26,8 @@ _PUBLIC = {
     "Graph": "dlcore.graph",
     "plan": "dlcore.graph",
 }
-_MODULES = ("layers", "ops", "optim", "graph", "runtime", "training", "data", "tasks", "deploy", "errors", "models")
+_MODULES = ("layers", "ops", "optim", "graph", "runtime", "training", "data", "tasks", "deploy", "errors", "models",
+            "callbacks")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 

@@ -17,8 +17,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -26,8 +25,9 @@ import numpy as np
 
 from dlcore import __version__
 from dlcore.deploy import safetensors, stored_zip
+from dlcore.deploy.atomic import all_or_nothing, sync_folder
 from dlcore.deploy.strict_json import parse_json
-from dlcore.errors import ModelFileError, UsageError, WriteError
+from dlcore.errors import ModelFileError, UsageError
 
 FORMAT_VERSION = 1
 CONFIG, TENSORS, CARD, SUMS = "config.json", "model.safetensors", "README.md", "SHA256SUMS"
@@ -80,46 +80,21 @@ def _json(name: str, value: Any) -> bytes:
         raise UsageError("this cannot be saved as JSON", where=name, got=str(error)) from error
 
 
-@contextmanager
-def _all_or_nothing(path: Path, remove: Callable[[Path], None]) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write into; it is removed, and the reason told, if anything fails."""
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    try:
-        yield temporary
-    except BaseException as error:
-        try:
-            remove(temporary)
-        except OSError:
-            pass                               # the first failure is the one to report
-        if isinstance(error, OSError) and not isinstance(error, WriteError):
-            raise WriteError("the model could not be written", where=str(path), got=error.strerror or str(error),
-                             hint="what stood there before is unchanged") from error
-        raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _write_zip(path: Path, parts: Mapping[str, list[bytes | memoryview]]) -> None:
-    with _all_or_nothing(path, lambda temporary: temporary.unlink(missing_ok=True)) as temporary:
+    with all_or_nothing(path, "the model") as temporary:
         with open(temporary, "xb") as file:
             stored_zip.write(file, parts)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _write_folder(path: Path, parts: Mapping[str, list[bytes | memoryview]]) -> None:
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise UsageError("a model folder is never written over", where=str(path),
                          hint="name a folder that is not there")
-    with _all_or_nothing(path, _remove_folder) as temporary:
+    with all_or_nothing(path, "the model", _remove_folder) as temporary:
         temporary.mkdir()
         sums = []
         for name, pieces in parts.items():
@@ -130,9 +105,9 @@ def _write_folder(path: Path, parts: Mapping[str, list[bytes | memoryview]]) -> 
             if name != CARD:
                 sums.append(f"{digest.hexdigest()}  {name}\n")
         _write_synced(temporary / SUMS, ["".join(sorted(sums, key=lambda line: line[66:])).encode()])
-        _sync_folder(temporary)
+        sync_folder(temporary)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _write_synced(path: Path, pieces: Iterable[bytes | memoryview]) -> None:

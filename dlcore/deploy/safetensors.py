@@ -24,9 +24,9 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 _NAMES = {np.dtype(text): name for name, text in _DTYPES.items()}
 
 
-def pieces(tensors: Mapping[str, np.ndarray]) -> list[bytes | memoryview]:
+def pieces(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
     """The file's bytes, in order, for arrays of any shape; nothing is copied but what is not contiguous."""
-    header: dict[str, Any] = {}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     data: list[bytes | memoryview] = []
     end = 0
     for name, tensor in tensors.items():
@@ -60,6 +60,24 @@ def valid_name(name: Any) -> bool:
 
 def parse(data: memoryview, where: str) -> dict[str, np.ndarray]:
     """Read-only arrays that lie in `data`; raises `ModelFileError` whatever the bytes are."""
+    header, body = _header(data, where)
+    header.pop("__metadata__", None)
+    entries = [_entry(name, value, where) for name, value in header.items()]
+    _check_tiling(entries, len(body), where)
+    return {name: _array(body, dtype, shape, begin, end) for name, dtype, shape, begin, end in entries
+            if not name.startswith(_PADDING)}
+
+
+def metadata(data: memoryview, where: str) -> dict[str, str]:
+    """The texts that stand beside the tensors; raises `ModelFileError` whatever the bytes are."""
+    found = _header(data, where)[0].get("__metadata__", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ModelFileError("the texts of the tensor file are malformed", where=where)
+    return found
+
+
+def _header(data: memoryview, where: str) -> tuple[dict[str, Any], memoryview]:
+    """(header, data behind it)."""
     if len(data) < 8:
         raise ModelFileError("the tensor file is cut short", where=where, got=f"{len(data)} bytes")
     length = int.from_bytes(data[:8], "little")
@@ -70,12 +88,7 @@ def parse(data: memoryview, where: str) -> dict[str, np.ndarray]:
     header = parse_json(bytes(data[8:8 + length]), where, HEADER_LIMIT)
     if not isinstance(header, dict):
         raise ModelFileError("the header of the tensor file is not an object", where=where)
-    header.pop("__metadata__", None)
-    body = data[8 + length:]
-    entries = [_entry(name, value, where) for name, value in header.items()]
-    _check_tiling(entries, len(body), where)
-    return {name: _array(body, dtype, shape, begin, end) for name, dtype, shape, begin, end in entries
-            if not name.startswith(_PADDING)}
+    return header, data[8 + length:]
 
 
 def _array(body: memoryview, dtype: str, shape: tuple[int, ...], begin: int, end: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from dlcore.training.loop import EpochReport, Loop
 
 if TYPE_CHECKING:
     from dlcore.training.model import Model
+    from dlcore.training.session import Session
 
 Feed = ArrayFeed | IterableFeed
 
@@ -53,13 +54,17 @@ def hold_back(data: DataSet, share: float, verbose: int) -> tuple[DataSet, DataS
     return train, held
 
 
-def connect_hooks(model: Model, loop: Loop, hooks: CallbackList, first: int) -> None:
-    """Callbacks become hooks of the loop; those that nobody overrides are left out.  first: the number of the epoch
-    that callbacks see as 0."""
+def connect_hooks(model: Model, loop: Loop, hooks: CallbackList, session: Session) -> None:
+    """Callbacks become hooks of the loop; those that nobody overrides are left out."""
+    def on_epoch_begin(epoch: int) -> None:
+        hooks.call("on_epoch_begin", epoch - session.first, {})
+
+    def on_step_begin(position: int) -> None:
+        hooks.call("on_train_batch_begin", position, {})
     if hooks.overriding["on_epoch_begin"]:
-        loop.on_epoch_begin = lambda epoch: hooks.call("on_epoch_begin", epoch - first, {})
+        loop.on_epoch_begin = on_epoch_begin
     if hooks.overriding["on_train_batch_begin"]:
-        loop.on_step_begin = lambda position: hooks.call("on_train_batch_begin", position, {})
+        loop.on_step_begin = on_step_begin
     if hooks.overriding["on_train_batch_end"]:
         def on_step(position: int) -> None:
             hooks.call("on_train_batch_end", position, loop.logs())

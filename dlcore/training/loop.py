@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from dlcore.training.programs import Runner
 
 
+NEVER = 1 << 62
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """epoch: its number, from 0.  logs: means over its samples.  complete: False where it was stopped before its end.
@@ -50,11 +53,26 @@ class Loop:
         self.validate, self.on_epoch_begin = validate, on_epoch_begin
         self.on_step_begin, self.on_step = on_step_begin, on_step
         self.stop = False
+        self.marks: list[tuple[int, Callable[[], None]]] = []
+        self.mark = NEVER                       # the next step after which one of them is called
         self.totals = [0.0] * model.objective.width
 
     def __iter__(self) -> Iterator[EpochReport]:
         while self.state.epoch < self.epochs and not self.stop:
             yield self.run_epoch()
+
+    def every(self, steps: int, function: Callable[[], None]) -> None:
+        """Calls `function` after each step whose number, counted over all epochs, is a multiple of `steps`."""
+        self.marks.append((steps, function))
+        self.mark = 0
+
+    def reach_mark(self) -> None:
+        """Calls what is due at this step, and finds the next mark."""
+        step = self.state.step
+        for steps, function in self.marks:
+            if step % steps == 0:
+                function()
+        self.mark = min(step - step % steps + steps for steps, _ in self.marks)
 
     def logs(self) -> dict[str, float]:
         """Means over the samples of the epoch so far."""
@@ -92,6 +110,8 @@ class Loop:
                 totals[i] += value
             state.position += 1
             state.rows += runner.batch
+            if state.step >= self.mark:
+                self.reach_mark()
             if after is not None:
                 after(state.position - 1)
             if self.stop:

@@ -20,13 +20,14 @@ import numpy as np
 from dlcore.errors import DataError, ShapeError, UsageError
 from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable
 from dlcore.training import arrays, dataset, fitting
-from dlcore.training.callbacks import Callback, CallbackList
+from dlcore.training.callbacks import Callback
 from dlcore.training.dataset import DataSet
 from dlcore.training.feed import batch_of
 from dlcore.training.history import History
 from dlcore.training.loop import Loop, diverged, set_scalars
 from dlcore.training.network import Network, name_layers, symbols
 from dlcore.training.programs import Programs, Runner, signature
+from dlcore.training.session import Session
 from dlcore.training.state import TrainingState
 from dlcore.training.store import WeightStore, store_of
 from dlcore.training.summary import summary_text
@@ -237,25 +238,12 @@ class Model(Layer):
 
     def _run(self, loop: Loop, validation: Any, callbacks: Iterable[Callback], params: dict[str, Any]) -> History:
         """Runs the loop of a `fit` with its callbacks and lines."""
-        first, history, hooks = self.state.epoch, History(params), CallbackList(callbacks, self, params)
-        fitting.connect_hooks(self, loop, hooks, first)
         if validation is not None:
             def validate() -> dict[str, float]:
                 logs = self._evaluate(validation, WHOLE_BATCH, "validation ")
                 return {f"val_{name}": value for name, value in logs.items()}
             loop.validate = validate
-        self.stop_training, report = False, None
-        hooks.call("on_train_begin", {})
-        for report in loop:
-            number = report.epoch - first
-            if report.complete:
-                history.append(number, report.logs)
-                hooks.call("on_epoch_end", number, report.logs)
-                if params["verbose"]:
-                    print(fitting.line(report, number + 1, params["epochs"]), file=sys.stderr)
-            loop.stop = self.stop_training
-        hooks.call("on_train_end", report.logs if report else {})
-        return history
+        return Session(self, loop, callbacks, {**params, "validation": validation is not None}).run()
 
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None,
                        class_weight: Mapping[int, float] | None = None, return_dict: bool = False) -> Any:

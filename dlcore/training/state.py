@@ -1,6 +1,7 @@
 """Where a training stands, so that it can go on at any step as if it had never stopped."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,13 @@ class TrainingState:
         if self.position:
             self.epoch, self.position, self.rows, self.totals = self.epoch + 1, 0, 0, []
 
-    def export(self, model: Model) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """(arrays by name, numbers): copies, so that training may go on while they are written."""
-        arrays = {name: view.copy() for name, view in kept(model).items()}
-        arrays |= {f"state/{n}": a.copy() for n, a in model.store.state(model.optimizer.name).items()}
+    def export(self, model: Model, reuse: Mapping[str, np.ndarray] | None = None
+               ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """(arrays by name, numbers): copies, so that training may go on while they are written.
+
+        reuse: arrays of an earlier export that nobody needs any more; copies are made into them where they fit."""
+        views = kept(model) | {f"state/{n}": a for n, a in model.store.state(model.optimizer.name).items()}
+        arrays = {name: copied(view, (reuse or {}).get(name)) for name, view in views.items()}
         return arrays, {**vars(self), "totals": list(self.totals)}
 
     @classmethod
@@ -55,6 +59,14 @@ class TrainingState:
             view[...] = arrays[name]
         store.changed()
         return cls(**numbers)
+
+
+def copied(view: np.ndarray, into: np.ndarray | None) -> np.ndarray:
+    """A copy, in the memory of `into` where that fits: new memory costs as much again as copying."""
+    if into is None or into.shape != view.shape or into.dtype != view.dtype or not into.flags.writeable:
+        return view.copy()
+    np.copyto(into, view)
+    return into
 
 
 def kept(model: Model) -> dict[str, np.ndarray]:
