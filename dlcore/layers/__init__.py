@@ -19,6 +19,11 @@ _PUBLIC = {
     "Multiply": "merge",
     "Embedding": "embedding",
     "Masking": "sequence",
+    "SimpleRNN": "recurrent",
+    "LSTM": "recurrent",
+    "GRU": "recurrent",
+    "Bidirectional": "wrappers",
+    "TimeDistributed": "wrappers",
     "GlobalAveragePooling1D": "sequence",
     "GlobalMaxPooling1D": "sequence",
 }
@@ -47,4 +52,6 @@ if TYPE_CHECKING:
     from dlcore.layers.embedding import Embedding
     from dlcore.layers.layer import Input, Layer
     from dlcore.layers.merge import Add, Concatenate, Multiply
+    from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
+    from dlcore.layers.wrappers import Bidirectional, TimeDistributed

@@ -32,7 +32,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "embedding": ("embedding",),
     "mask": ("id_mask", "step_mask"),
     "sequence_pooling": ("sequence_mean", "sequence_max"),
-    "rnn": ("rnn", "reverse_steps", "scale_steps"),
+    "rnn": ("rnn", "reverse_steps", "scale_steps", "scale_columns"),
     "lstm": ("lstm",),
     "gru": ("gru",),
     "gather": ("gather",),

@@ -132,6 +132,8 @@ def plain(value: Any) -> Any:
     """Constructor arguments as JSON."""
     if isinstance(value, Initializer):
         return {"initializer": initializers.serialise(value)}
+    if isinstance(value, Layer):
+        return {"layer": layer_config(value)}
     if isinstance(value, Mapping):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -193,7 +195,7 @@ def make_model(config: Mapping[str, Any], own: Mapping[str, Any]) -> Model:
     if config["class_name"] == "Sequential":
         return Sequential([inputs[0], *(make_layer(c, own) for c in config["layers"])], **options)
     if config["class_name"] != "Model":
-        model = class_named(config["class_name"], own)(**decoded(config["config"]))
+        model = class_named(config["class_name"], own)(**decoded(config["config"], own))
         if not isinstance(model, Model):
             raise ModelFileError("the model is made of something that is no model", got=repr(config["class_name"]))
         shapes = [s.shape for s in inputs]
@@ -232,7 +234,7 @@ def make_layer(config: Mapping[str, Any], own: Mapping[str, Any]) -> Layer:
         model = make_model(config["model"], own)
         model.trainable = bool(config["trainable"])
         return model
-    return class_named(config["class_name"], own).from_config(decoded(config["config"]))
+    return class_named(config["class_name"], own).from_config(decoded(config["config"], own))
 
 
 def class_named(name: Any, own: Mapping[str, Any]) -> type[Layer]:
@@ -244,13 +246,15 @@ def class_named(name: Any, own: Mapping[str, Any]) -> type[Layer]:
     return found
 
 
-def decoded(value: Any) -> Any:
+def decoded(value: Any, own: Mapping[str, Any]) -> Any:
     """Constructor arguments from JSON."""
     if isinstance(value, dict):
         if value.keys() == {"initializer"}:
             return initializers.get(value["initializer"])
-        return {k: decoded(v) for k, v in value.items()}
-    return [decoded(v) for v in value] if isinstance(value, list) else value
+        if value.keys() == {"layer"}:
+            return make_layer(value["layer"], own)
+        return {k: decoded(v, own) for k, v in value.items()}
+    return [decoded(v, own) for v in value] if isinstance(value, list) else value
 
 
 def take_weights(model: Model, tensors: Mapping[str, np.ndarray]) -> None:

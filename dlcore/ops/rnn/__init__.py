@@ -1,8 +1,9 @@
-"""A plain recurrent network over whole sequences (Elman, Finding structure in time, 1990), and two ops on sequences.
+"""A plain recurrent network over whole sequences (Elman, Finding structure in time, 1990), and ops on sequences.
 
     rnn             a_t = x_t W + b + h_{t-1} U          h_t = f(a_t),  f = tanh or relu
     reverse_steps   out[b, t] = x[b, T - 1 - t]          dx = reverse_steps(dout)
     scale_steps     out[b, t, c] = x[b, t, c] s[b, t]    dx = scale_steps(dout, s)
+    scale_columns   out[b, t, c] = x[b, t, c] s[b, c]    dx = scale_columns(dout, s)
 
 With dh_t = dout_t + da_{t+1} U^T the gradients are, last step first,
 
@@ -31,6 +32,7 @@ rnn_backward = call("rnn_backward(dout: F[B, T, H]?, dh_last: F[B, H]?, u: f32[H
                     " out: F[B, T, H], reverse: i64, function: i64"
                     " -> da: F[B, T, H], h_before: F[B, T, H], dh0: F[B, H])", over="", flops="2 * B * T * H * H")
 reverse_steps_call = call("reverse_steps(x: F[B, T, C] -> +out: F[B, T, C])", over="B")
+scale_columns_call = call("scale_columns(x: F[B, T, C], s: F[B, C] -> +out: F[B, T, C])", over="B", flops="B * T * C")
 scale_steps_call = call("scale_steps(x: F[N, C], s: F[N] -> +out: F[N, C])", over="N", flops="N * C")
 
 
@@ -97,3 +99,9 @@ def scale_steps(x, s):
     """x: f32[B, T, C], each step multiplied by s: f32[B, T], through which no gradient goes (masks)."""
     rows, factors = x.reshape(s.size, x.size // s.size), s.reshape(s.size)
     return scale_steps_call(rows, factors).reshape(*x.shape), lambda dout: (scale_steps(dout, s), None)
+
+
+@op
+def scale_columns(x, s):
+    """x: f32[B, T, C], the columns of all steps multiplied by s: f32[B, C], through which no gradient goes (dropout)."""
+    return scale_columns_call(x, s), lambda dout: (scale_columns(dout, s), None)

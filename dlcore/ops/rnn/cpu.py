@@ -114,3 +114,12 @@ def scale_steps(x, s, out, add_out):
     for n in range(x.shape[0]):
         for c in range(x.shape[1]):
             out[n, c] = x[n, c] * s[n] + (out[n, c] if add_out else ZERO)
+
+
+@kernel
+def scale_columns(x, s, out, add_out):
+    B, T, C = x.shape
+    for b in range(B):
+        for t in range(T):
+            for c in range(C):
+                out[b, t, c] = x[b, t, c] * s[b, c] + (out[b, t, c] if add_out else ZERO)

@@ -48,7 +48,7 @@ def turn(u, turned):
 
 @helper
 def packed_product(a, panels, out, mode):
-    """out[rows, N] = a[rows, K] u, for packed u; mode ADD: added to what is there.  The rows are cut into tiles that are as even as possible."""
+    """out[rows, N] = a[rows, K] u, for packed u; mode ADD: added to what is there.  Rows are cut into tiles as even as possible."""
     (rows, K), N = a.shape, out.shape[1]
     for p in range((N + PANEL - 1) // PANEL):
         n, i = min(PANEL, N - p * PANEL), 0

@@ -111,10 +111,20 @@ def scale_steps_backward(dout, x, s):
     return {"x": dout * s[..., None]}
 
 
+def scale_columns(x, s):
+    return x * s[:, None]
+
+
+def scale_columns_backward(dout, x, s):
+    return {"x": dout * s[:, None]}
+
+
 CASES = [
     *cases("rnn", rnn, rnn_backward, 1, ("h0",)),
     Case("rnn", "relu", inputs(4, 5, 3, 9, 1, ("h0",)), rnn, rnn_backward, ["x", "kernel", "recurrent", "bias", "h0"],
          {"activation": "relu"}, tolerance=3e-6, gradient_tolerance=1e-5),
     Case("reverse_steps", "odd", {"x": random(5, 7, 3)}, reverse_steps, reverse_steps_backward, ["x"], exact=True, twice=True),
     Case("scale_steps", "odd", {"x": random(5, 7, 3), "s": padded(5, 7)}, scale_steps, scale_steps_backward, ["x"], twice=True),
+    Case("scale_columns", "odd", {"x": random(5, 7, 3), "s": random(5, 3, seed=9)}, scale_columns, scale_columns_backward, ["x"],
+         twice=True),
 ]
