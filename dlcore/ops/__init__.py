@@ -36,6 +36,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "lstm": ("lstm",),
     "gru": ("gru",),
     "gather": ("gather",),
+    "augment": ("draw_augmentations", "augment", "mix_rows"),
+    "resample": ("resample",),
     "accuracy": ("sparse_accuracy", "categorical_accuracy", "binary_accuracy"),
     "check": ("check_finite", "norm", "clip_factor"),
 }
