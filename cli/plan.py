@@ -21,6 +21,7 @@ KEYS = {
     "val_split": ("data", "val-split"),
     "label_col": ("data", "label-col"),
     "text_col": ("data", "text-col"),
+    "augment": ("data", "augment"),
     "epochs": ("train", "epochs"),
     "batch": ("train", "batch"),
     "lr": ("train", "lr"),

@@ -72,7 +72,9 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
     settings.compile(network, loaded)
-    y = [np.zeros(batch, np.int32) if hasattr(loaded, "classes_") else np.zeros((batch, 1), np.float32)]
+    classes = len(loaded.classes_) if hasattr(loaded, "classes_") else 0
+    soft = settings.mixes_targets(loaded)
+    y = [np.zeros((batch, classes if soft else 1), np.float32) if soft or not classes else np.zeros(batch, np.int32)]
     network.ensure_store()
     runner = network.programs.runner(signature(network, "train", batch, x, y))
     runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     "--label-col", metavar="NAME", help="Column of the answer.  [default: label, category, class, target or intent]"
 )
 @click.option("--text-col", metavar="NAME", help="Column of the text, for tasks on text.")
+@click.option(
+    "--augment",
+    metavar="CHANGES",
+    help="Random changes of training images: crop,flip,rotate=10,brightness=0.2,cutout,mixup, ...; see docs/data.md.",
+)
 @click.option("--arch", metavar="NAME", help="Architecture of the network.")
 @click.option("--preset", metavar="NAME", help="Named defaults of the task.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part.")

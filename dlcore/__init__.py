@@ -18,6 +18,7 @@ _PUBLIC = {
     "SGD": "dlcore.optim",
     "Adam": "dlcore.optim",
     "AdamW": "dlcore.optim",
+    "Augment": "dlcore.data.augment",
     "ImageClassifier": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
@@ -49,6 +50,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dlcore import errors, graph, layers, ops, optim
+    from dlcore.data.augment import Augment
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from dlcore.data.dataset import Dataset
+from dlcore.data.loader import Source
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import manners, settings
@@ -34,6 +35,7 @@ class Estimator:
 
     task: ClassVar[str]
     _kind: ClassVar[str]                # "classifier" or "regressor"
+    _own: ClassVar[Mapping[str, tuple[str, ...]]] = {}      # section -> parameters that this estimator alone has there
     _network: Model
     # parameters that every estimator has
     hidden: Sequence[int]
@@ -91,7 +93,8 @@ class Estimator:
     def sections(self) -> dict[str, dict[str, Any]]:
         """The parameters as a configuration groups them, but for the seed: see `Task.defaults`."""
         params = {**_plain(self.get_params()), "batch": self.batch_size}
-        return {section: {name.replace("_", "-"): params[name] for name in names} for section, names in _SECTIONS.items()}
+        return {section: {name.replace("_", "-"): params[name] for name in (*names, *self._own.get(section, ()))}
+                for section, names in _SECTIONS.items()}
 
     # ---- what a subclass says ----------------------------------------------------------------------------------------
 
@@ -110,6 +113,10 @@ class Estimator:
     def _inputs(self, x: Any) -> np.ndarray:
         """Raw inputs as the network takes them: f32 (N, width)."""
         raise NotImplementedError
+
+    def _training(self, x: Any, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
+        """Checked inputs to train on: encoded, or a source that makes each batch when it is needed."""
+        return self._inputs(x)
 
     def _parts(self) -> dict[str, Any]:
         """The fitted preprocessing for a model file: file name -> JSON."""
@@ -148,8 +155,8 @@ class Estimator:
         for line in self._fit_inputs(x, train):
             say(line)
         validation = self._validation(x, targets, val, validation_data)
-        self._train(self._inputs(take(x, train)), targets[train], None if weight is None else weight[train].astype(np.float32),
-                    validation, callbacks, say)
+        taken = targets[train], None if weight is None else weight[train].astype(np.float32)
+        self._train(self._training(take(x, train), *taken), *taken, validation, callbacks, say)
         return self
 
     def _check_params(self) -> None:
@@ -177,13 +184,15 @@ class Estimator:
             return self._inputs(x_val), self._targets(y_val)
         return (self._inputs(take(x, val)), targets[val]) if len(val) else None
 
-    def _train(self, inputs: np.ndarray, targets: np.ndarray, weight: np.ndarray | None,
+    def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
         from dlcore.models import mlp
         from dlcore.tasks.progress import BestWeights, Schedule
-        sizes = (inputs.shape[1], *self.hidden, self._outputs())
-        network = mlp(inputs.shape[1:], self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
+        loaded = isinstance(inputs, Source)
+        shape = inputs.shape if loaded else inputs.shape[1:]
+        sizes = (shape[0], *self.hidden, self._outputs())
+        network = mlp(shape, self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
                       output_activation="softmax" if self._kind == "classifier" else None)
         settings.compile(network, self)
         self._network = network
@@ -194,9 +203,11 @@ class Estimator:
         best = BestWeights(self.patience) if validation else None
         steps = -(-len(inputs) // self.batch_size)
         own: list[Callback] = [Schedule(self.lr, self.schedule, self.epochs, steps)] if self.schedule != "constant" else []
-        history = network.fit(inputs, targets, batch_size=self.batch_size, epochs=self.epochs, validation_data=validation,
-                              sample_weight=weight, callbacks=[*own, *callbacks, *([best] if best else [])],
-                              seed=self.seed_, verbose=0)
+        if validation and settings.mixes_targets(self):
+            validation = validation[0], settings.one_hot(validation[1], self._outputs())
+        history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,
+                              validation_data=validation, sample_weight=None if loaded else weight,
+                              callbacks=[*own, *callbacks, *([best] if best else [])], seed=self.seed_, verbose=0)
         self.history_: History = history
         self.n_iter_ = len(history.epoch)
         if best:

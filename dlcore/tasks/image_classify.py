@@ -14,6 +14,7 @@ from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
+    from dlcore.data.loader import Source
     from dlcore.graph import Tensor
 
 
@@ -21,22 +22,45 @@ class ImageClassifier(Classifier):
     """Labels for images: x (N, H, W) or (N, H, W, C) raw pixel values of any numeric type, y (N,) labels.
 
     The network is that of Keras' `mnist_mlp`: two layers of 512 with dropout, batches of 128; the learning rate falls
-    to 0 along a cosine.
+    to 0 along a cosine.  `augment` changes training images at random, as `crop,flip,rotate=10`: see `dlcore.data.augment`.
     """
 
     task = "image-classify"
+    _own = {"data": ("augment",)}
 
     def __init__(self, hidden: Sequence[int] = (512, 512), dropout: float = 0.4, epochs: int = 20, batch_size: int = 128,
                  lr: float = 2e-3, optimizer: str = "adam", schedule: str = "cosine", weight_decay: float = 0.0,
-                 patience: int = 0, val_split: float = 0.1, random_state: int | None = 0):
+                 patience: int = 0, val_split: float = 0.1, random_state: int | None = 0, augment: str = ""):
         self.hidden, self.dropout, self.epochs, self.batch_size = hidden, dropout, epochs, batch_size
         self.lr, self.optimizer, self.schedule, self.weight_decay = lr, optimizer, schedule, weight_decay
         self.patience, self.val_split, self.random_state = patience, val_split, random_state
+        self.augment = augment
 
     def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
         self._preprocessor = ImagePreprocessor.fit(x)
         size = "x".join(map(str, self._preprocessor.shape))
-        return [f"images of {size}, pixel values times {self._preprocessor.scale:.6g}"]
+        lines = [f"images of {size}, pixel values times {self._preprocessor.scale:.6g}"]
+        if self.augment:
+            from dlcore.data.augment import Augment
+            lines.append(f"training images are changed at random: {Augment.parse(self.augment)}")
+        return lines
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.augment:
+            from dlcore.data.augment import Augment
+            Augment.parse(self.augment)
+
+    def _training(self, x: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
+        if not self.augment:
+            return super()._training(x, targets, weight)
+        from dlcore.data.augment import Augment
+        from dlcore.tasks import settings
+        if settings.mixes_targets(self):
+            targets = settings.one_hot(targets, self._outputs())
+        found, scale = self._preprocessor.check(x), self._preprocessor.scale
+        return Augment.parse(self.augment)(found, targets, weight=weight, scale=scale, peak=1 / scale,
+                                           shape=(self._preprocessor.width,))
 
     def _raw(self, x: Any) -> np.ndarray:
         return np.asarray(x)

@@ -27,8 +27,23 @@ def compile(network: Sequential, params: Any) -> None:
     else:
         optimizer = optim.Adam(**options)
     classifier = params._kind == "classifier"
-    network.compile(optimizer, "sparse_categorical_crossentropy" if classifier else "mean_squared_error",
+    crossentropy = "categorical_crossentropy" if mixes_targets(params) else "sparse_categorical_crossentropy"
+    network.compile(optimizer, crossentropy if classifier else "mean_squared_error",
                     metrics=["accuracy"] if classifier else [])
+
+
+def mixes_targets(params: Any) -> bool:
+    """Whether images are mixed, so that a target is a share of each label."""
+    text = getattr(params, "augment", "")
+    if not text:
+        return False
+    from dlcore.data.augment import Augment
+    return Augment.parse(text).mixup > 0
+
+
+def one_hot(labels: np.ndarray, count: int) -> np.ndarray:
+    """f32 (N, count)."""
+    return np.eye(count, dtype=np.float32)[labels]
 
 
 def check_params(params: Any) -> None:

@@ -5,23 +5,37 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from dlcore.data.loader import MappedRows, Source
 from dlcore.errors import DataError, UsageError
 from dlcore.training import dataset
 from dlcore.training.callbacks import CallbackList
 from dlcore.training.dataset import DataSet
 from dlcore.training.feed import ArrayFeed, IterableFeed
+from dlcore.training.loaded import LoadedFeed
 from dlcore.training.loop import EpochReport, Loop
 
 if TYPE_CHECKING:
     from dlcore.training.model import Model
     from dlcore.training.session import Session
 
-Feed = ArrayFeed | IterableFeed
+Feed = ArrayFeed | IterableFeed | LoadedFeed
 
 
 def is_batches(x: Any, y: Any) -> bool:
     """Whether x is an iterable of batches, not an array."""
     return y is None and not hasattr(x, "__array__") and not hasattr(x, "__dlpack__")
+
+
+def as_source(x: Any, y: Any, sample_weight: Any) -> Source | None:
+    """The source that x is, or that an array in a file becomes; None for data in memory."""
+    if isinstance(x, Source):
+        if y is not None or sample_weight is not None:
+            raise UsageError("a source has its targets and weights with it",
+                             hint="Augment.parse('flip')(x, y), or MappedRows(x, y)")
+        return x
+    return MappedRows(x, y, weight=sample_weight) if isinstance(x, np.memmap) and y is not None else None
 
 
 def array_feed(model: Model, data: DataSet, batch_size: int, shuffle: bool) -> ArrayFeed:

@@ -206,7 +206,8 @@ class Model(Layer):
         """Trains for a number of epochs and returns their losses and metrics.
 
         x, y              arrays, lists or dicts of arrays (several inputs and outputs); or x an iterable of batches
-                          (x, y) or (x, y, sample_weight)
+                          (x, y) or (x, y, sample_weight), or a `Source`, whose batches a background thread makes;
+                          so does it for a memory-mapped x
         batch_size        rows per step; the last step of an epoch takes what is left
         validation_split  share of the rows, the last ones, that is held back
         validation_data   (x, y), (x, y, sample_weight), or an iterable of such batches
@@ -222,11 +223,16 @@ class Model(Layer):
         state = self.state
         state.seed = state.seed if seed is None else seed
         state.start_epoch()
-        if fitting.is_batches(x, y):
+        source = fitting.as_source(x, y, sample_weight)
+        if source is not None:
+            if validation_split or class_weight:
+                raise UsageError("validation_split and class_weight need arrays in memory", hint="pass validation_data and weights")
+            feed: fitting.Feed = fitting.LoadedFeed(self, source, batch_size, shuffle, state.seed)
+        elif fitting.is_batches(x, y):
             if validation_split or sample_weight is not None:
                 raise UsageError("validation_split and sample_weight need arrays",
                                  hint="batches may be (x, y, sample_weight); pass validation_data")
-            feed: fitting.Feed = fitting.batch_feed(self, x, steps_per_epoch, class_weight)
+            feed = fitting.batch_feed(self, x, steps_per_epoch, class_weight)
         else:
             data = dataset.make(self, x, y, sample_weight, class_weight)
             if validation_split and validation_data is None:

@@ -243,3 +243,14 @@ def test_loading_and_predicting_need_numpy_alone_and_little_memory(tmp_path, ima
             "print(len(out), peak.split()[1])")
     count, kilobytes = run(code, tmp_path / "m.dlc").split()
     assert int(count) == 3 and int(kilobytes) < 60 << 10
+
+
+def test_images_are_changed_at_random(mnist):
+    from dlcore.data.images import read_images
+    data = read_images(mnist).train.take(np.arange(600))
+    same = [ImageClassifier(hidden=(32,), epochs=2, augment="crop=2,rotate=10").fit(data) for _ in range(2)]
+    np.testing.assert_array_equal(same[0].get_weights()[0], same[1].get_weights()[0])
+    mixed = ImageClassifier(hidden=(32,), epochs=2, augment="mixup=0.3").fit(data)
+    assert mixed.evaluate(data)["accuracy"] > 0.2
+    with pytest.raises(UsageError, match="did you mean 'rotate'"):
+        ImageClassifier(augment="rotat=3").fit(data)

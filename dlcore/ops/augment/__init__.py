@@ -3,18 +3,19 @@
     augment_draw   settings, row numbers, seed, epoch  ->  per sample a map of coordinates, four colour factors, a hole
     augment        out[n] = (colour(warp(data[rows[n]])) * gain + offset), 0 inside the hole
 
-The draws of a sample are a function of (seed, epoch, number of its row) alone, so they depend neither on the batch it falls into nor
-on the thread that makes it: u_k = word k % 4 of Philox4x32-10 with key = seed, counter = (k // 4, row, epoch, NODE), over 2**32.
+The draws of a sample are a function of (seed, epoch, number of its row) alone, so they depend neither on the batch it
+falls into nor on the thread that makes it: u_k = word k % 4 of Philox4x32-10 with key = seed and counter = (k // 4, row,
+epoch, NODE), over 2**32.
 
 Coordinates.  Pixel (x, y) of the output has its centre at (x + 1/2, y + 1/2); its place in the source is
 
     xs = a (x + 1/2) + b (y + 1/2) + c,    ys = d (x + 1/2) + e (y + 1/2) + f          (moves = a, b, c, d, e, f)
 
-as in Pillow's `Image.transform(AFFINE)`.  Places outside the source take `fill`; inside, the four nearest pixels are mixed bilinearly,
-those beyond the edge being the edge's.  Maps that only shift by whole pixels and mirror copy pixels exactly.
+as in Pillow's `Image.transform(AFFINE)`.  Places outside the source take `fill`; inside, the four nearest pixels are
+mixed bilinearly, those beyond the edge being the edge's.  Maps that only shift by whole pixels and mirror copy exactly.
 
-Colours (Pillow's `ImageEnhance`, without its rounding to bytes in between; L = 0.299 R + 0.587 G + 0.114 B; the mean for other numbers
-of channels), in this order, each clipped to 0 .. peak:
+Colours (Pillow's `ImageEnhance`, without its rounding to bytes in between; L = 0.299 R + 0.587 G + 0.114 B, the mean for
+other numbers of channels), in this order, each clipped to 0 .. peak:
 
     brightness   v f                    contrast   m + f (v - m), m the mean of L
     saturation   L + f (v - L)          hue        the H of HSV (Smith, Color gamut transform pairs, 1978) moves by f turns

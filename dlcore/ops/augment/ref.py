@@ -125,8 +125,8 @@ def case(id, size, out, channels, moves, colours=(1, 1, 1, 0), hole=(0, 0, 0, 0)
 def mixing(id, *shape):
     rng = np.random.default_rng(2)
     x = f32(rng.random(shape))
-    return Case("mix_rows", id, {"x": x, "partners": rng.permutation(shape[0]).astype(np.int32), "shares": f32(rng.random(shape[0]))},
-                mix_rows)
+    partners, shares = rng.permutation(shape[0]).astype(np.int32), f32(rng.random(shape[0]))
+    return Case("mix_rows", id, {"x": x, "partners": partners, "shares": shares}, mix_rows)
 
 
 STAY, MIRROR = (1, 0, 0, 0, 1, 0), (-1, 0, 9, 0, 1, 0)
@@ -134,8 +134,9 @@ TURNED = (0.9, -0.31, 1.7, 0.29, 0.92, -1.1)
 CASES = [
     drawing("nothing", settings(7, 9, 7, 9)), drawing("crop-flip", settings(28, 28, 28, 28, pad=4, flip_x=0.5, flip_y=0.5)),
     drawing("window", settings(33, 47, 24, 20, pad=1)), drawing("cutout", settings(32, 32, 32, 32, hole=9)),
-    drawing("all", settings(32, 40, 32, 40, pad=4, flip_x=0.5, rotate=0.3, shift=0.1, zoom=0.2, shear=0.2, brightness=0.4, contrast=0.4,
-                            saturation=2.0, hue=0.1, hole=8), seed=12345678901234567, epoch=100000),
+    drawing("all", settings(32, 40, 32, 40, pad=4, flip_x=0.5, rotate=0.3, shift=0.1, zoom=0.2, shear=0.2,
+                            brightness=0.4, contrast=0.4, saturation=2.0, hue=0.1, hole=8),
+            seed=12345678901234567, epoch=100000),
     case("copy", (7, 9), (7, 9), 3, [STAY, MIRROR, (1, 0, 2, 0, 1, -3), (-1, 0, 12, 0, -1, 5), (1, 0, 30, 0, 1, 0)], fill=9.0),
     case("window", (7, 9), (5, 4), 1, [(1, 0, 3, 0, 1, 2), (-1, 0, 6, 0, -1, 7)], normal=True),
     case("turned", (7, 9), (7, 9), 3, [TURNED, STAY, (0.5, 0.1, 2, 0.2, 0.5, 1)], fill=17.0, hole=(2, -1, 5, 3)),

@@ -3,7 +3,8 @@
 With s = source size / output size, pixel o of the output is the mean of the source pixels i weighted by a triangle of half-width
 max(s, 1) around its centre:    w_i = max(0, 1 - |i + 1/2 - s (o + 1/2)| / max(s, 1)),   normalised to sum 1.
 
-Rows first, then columns; sums in float32 and one rounding at the end (Pillow rounds to bytes in between: results differ by 1 at most).
+Rows first, then columns; sums in float32 and one rounding at the end (Pillow rounds to bytes in between: results differ
+by 1 at most).
 """
 from __future__ import annotations
 
@@ -23,8 +24,12 @@ def scratch(widths, width: int, channels: int) -> dict[str, int]:
 
 @op
 def resample(pixels, places, widths, height: int, width: int, channels: int):
-    """pixels: u8 or f32 [P], images one after the other, each (H, W, channels); places: i64[B, 3], where each begins in `pixels`, its
-    H and its W, checked by the caller; widths: the numbers W, known now.   returns [B, height, width, channels] of the same dtype.
+    """Images of any size, brought to one.
+
+    pixels   u8 or f32 [P], images one after the other, each (H, W, channels)
+    places   i64[B, 3]: where each begins in `pixels`, its H and its W; checked by the caller
+    widths   the numbers W, known now
+    returns  [B, height, width, channels] of the same dtype
     """
     if len(pixels.shape) != 1 or min(height, width, channels) < 1:
         raise ShapeError("resample: pixels come in one row, sizes are positive", expected="[P]", got=str(list(pixels.shape)))
