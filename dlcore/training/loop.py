@@ -133,7 +133,7 @@ def set_scalars(runner: Runner, state: TrainingState, optimizer: Any) -> None:
     scalars = runner.scalars
     if "step" in scalars:
         scalars["step"] = state.step
-    scalars["lr"] = optimizer.learning_rate
+    scalars["lr"] = optimizer.rate(state.step)
 
 
 def diverged(runner: Runner, state: TrainingState) -> DivergedError:

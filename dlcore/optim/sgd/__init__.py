@@ -1,6 +1,6 @@
 """Stochastic gradient descent, with momentum and Nesterov's form of it, as in PyTorch:
 
-    g = gradient + weight_decay * weight
+    g = gradient + weight_decay * weight                                    (decoupled: weight *= 1 - lr * weight_decay)
     velocity = momentum * velocity + g
     weight -= lr * velocity                         Nesterov: weight -= lr * (g + momentum * velocity)
 
@@ -12,21 +12,21 @@ from typing import Any
 
 from dlcore.errors import UsageError
 from dlcore.graph import call
-from dlcore.ops.slots import LR
-from dlcore.optim.base import Optimizer, checked
+from dlcore.optim.base import COMMON, Optimizer, Part, checked
 
-sgd_call = call("sgd(gradient: f32[S], status: i64[1], factor: f32[1]?, lr: f32, weight_decay: f32 -> ~weight: f32[S])",
-                over="S", flops="4 * S")
-sgd_momentum_call = call("sgd_momentum(gradient: f32[S], status: i64[1], factor: f32[1]?, lr: f32, weight_decay: f32,"
-                         " momentum: f32, nesterov: i64 -> ~weight: f32[S], ~velocity: f32[S])", over="S", flops="7 * S")
+sgd_call = call(f"sgd({COMMON} -> ~weight: f32[S])", over="S", flops="5 * S")
+sgd_momentum_call = call(f"sgd_momentum({COMMON}, momentum: f32, nesterov: i64 -> ~weight: f32[S], ~velocity: f32[S])",
+                         over="S", flops="9 * S")
 
 
 class SGD(Optimizer):
-    """SGD(learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=0.0, global_clipnorm=None)"""
+    """SGD(learning_rate=0.01, momentum=0.0, nesterov=False, weight_decay=0.0, global_clipnorm=None, ...)
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0,
-                 global_clipnorm: float | None = None, name: str = "") -> None:
-        super().__init__(learning_rate, weight_decay, global_clipnorm, name)
+    The decay is added to the gradient (L2).  Further arguments: `Optimizer`."""
+
+    def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0,
+                 global_clipnorm: float | None = None, name: str = "", **common: Any) -> None:
+        super().__init__(learning_rate, weight_decay, global_clipnorm, name, **common)
         self.momentum, self.nesterov = checked("momentum", momentum, 0 <= momentum < 1, "0 <= momentum < 1"), bool(nesterov)
         if self.nesterov and not self.momentum:
             raise UsageError("Nesterov's form needs a momentum", expected="momentum above 0", got=str(momentum))
@@ -34,10 +34,9 @@ class SGD(Optimizer):
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"momentum": self.momentum, "nesterov": self.nesterov}
 
-    def update_run(self, graph: Any, run: list[Any], gradient: Any, status: Any, factor: Any, decay: float) -> None:
-        weight = graph.flat("weights", run)
+    def update_part(self, graph: Any, part: Part) -> None:
         if not self.momentum:
-            sgd_call(gradient, status, factor, LR, decay, weight)
+            sgd_call(*part.common, part.weight)
             return
-        velocity = self.state(graph, "velocity", run, weight.size)
-        sgd_momentum_call(gradient, status, factor, LR, decay, self.momentum, int(self.nesterov), weight, velocity)
+        velocity = self.state(graph, "velocity", part)
+        sgd_momentum_call(*part.common, self.momentum, int(self.nesterov), part.weight, velocity)
