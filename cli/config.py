@@ -46,6 +46,12 @@ class DataSection(Section):
     val_split: float = Field(0.1, ge=0, lt=1, description="share of the training part kept for validation")
     label_col: str = Field("", description="column of the answer")
     text_col: str = Field("", description="column of the text")
+    folds: int = Field(0, ge=0, description="of a cross-validation before the training; 0: none")
+    fold_kind: Literal["auto", "plain", "stratified", "group", "stratified-group", "time"] = Field(
+        "auto", description="auto | plain | stratified | group | stratified-group | time"
+    )
+    group: str = Field("", description="column of groups that no fold divides; it is not learned from")
+    time_order: str = Field("", description="column of the time, for folds that test on what came later")
 
 
 class TrainSection(Section):
@@ -63,6 +69,8 @@ class RunSection(Section):
 
     device: Literal["auto", "cpu"] = Field("auto", description="auto | cpu")
     threads: int = Field(0, ge=0, description="0 chooses by cost; results do not depend on it")
+    jobs: int = Field(0, ge=0, description="folds at once, each on one thread; 0: one per core; results do not depend on it")
+    max_time: float = Field(0.0, ge=0, description="seconds of training, at most about; 0: no limit")
 
 
 # keys that several tasks have: their ranges stand here once

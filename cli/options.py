@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,25 @@ class Finite(click.ParamType):
             bounds += f" and below {self.high:g}" if math.isfinite(self.high) else ""
             self.fail(f"{value} is not a finite number {bounds}.", param, ctx)
         return number
+
+
+class Duration(click.ParamType):
+    """A length of time: 90, 90s, 10m, 1.5h, 1h30m; in seconds, above 0."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        parts = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s?)?", value.strip().lower())
+        try:
+            hours, minutes, seconds = (float(part or 0) for part in parts.groups()) if parts else (0.0, 0.0, 0.0)
+        except ValueError:
+            hours = minutes = seconds = 0.0
+        total = 3600 * hours + 60 * minutes + seconds
+        if total <= 0:
+            self.fail(f"{value!r} is no length of time above 0, such as 90s, 10m or 1h30m.", param, ctx)
+        return total
 
 
 DEVICE_REASON = "this build has kernels for the CPU only"

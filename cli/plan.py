@@ -22,6 +22,10 @@ KEYS = {
     "label_col": ("data", "label-col"),
     "text_col": ("data", "text-col"),
     "augment": ("data", "augment"),
+    "folds": ("data", "folds"),
+    "fold_kind": ("data", "fold-kind"),
+    "group": ("data", "group"),
+    "time_order": ("data", "time-order"),
     "epochs": ("train", "epochs"),
     "batch": ("train", "batch"),
     "lr": ("train", "lr"),
@@ -29,6 +33,8 @@ KEYS = {
     "seed": ("train", "seed"),
     "device": ("run", "device"),
     "threads": ("run", "threads"),
+    "jobs": ("run", "jobs"),
+    "max_time": ("run", "max-time"),
 }
 
 
@@ -58,6 +64,11 @@ class Plan:
             if (section, key) not in READING
         }
 
+    @property
+    def folded(self) -> bool:
+        """Whether there is a cross-validation before the training."""
+        return bool(self.sections["data"]["folds"])
+
     def lines(self) -> list[tuple[str, str]]:
         """(label, text) of what was chosen: values that nobody gave are marked as defaults."""
         rows = [("model", f"{self.task.name}/{self.arch}" + (f", preset {self.preset}" if self.preset else ""))]
@@ -65,14 +76,15 @@ class Plan:
             shown = [
                 f"{key} {_show(value)}{'' if (section, key) in self.given else ' (default)'}"
                 for key, value in self.sections[section].items()
-                if value != "" and (section, key) not in FILES
+                if value != "" and (section, key) not in FILES and (self.folded or (section, key) not in FOLDING)
             ]
             rows += [(section if i == 0 and section != "model" else "", text) for i, text in enumerate(_wrap(shown))]
         return rows
 
 
 FILES = {("data", "train"), ("data", "test")}  # the reader's own lines name them
-READING = FILES | {("data", "label-col"), ("data", "text-col")}
+FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order")}
+READING = FILES | FOLDING | {("data", "label-col"), ("data", "text-col")}
 
 
 def make(name: str, options: Mapping[str, Any], settings: Sequence[str], arch: str | None, preset: str | None) -> Plan:

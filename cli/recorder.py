@@ -30,10 +30,15 @@ class Recorder(Callback):
         self._saved_epoch = 0
         self._kept: list[Any] = []  # weights of the last finished epoch, where they are not on disk
 
-    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+    def begin(self) -> RunFolder:
+        """The folder, started where it is not."""
         if self.folder is None:
             self.folder = self.start()
             self.console.open_log(self.folder.open_log())
+        return self.folder
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.begin()
         self._begin = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:

@@ -9,7 +9,7 @@ import click
 
 from dlcore.cli import options
 from dlcore.cli.console import Console, number, result, result_json
-from dlcore.cli.options import Finite
+from dlcore.cli.options import Duration, Finite
 from dlcore.errors import ConfigError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 @click.option("--lr", type=Finite(0), help="Learning rate.")
 @click.option("--optimizer", type=click.Choice(["sgd", "adam", "adamw"]), help="How weights are updated.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Seed of weights, order, dropout and split.")
+@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Cross-validate in K folds before the training.")
+@click.option(
+    "--fold-kind",
+    type=click.Choice(["auto", "plain", "stratified", "group", "stratified-group", "time"]),
+    help="How rows are divided; auto goes by --group, --time-order, labels.",
+)
+@click.option("--group", metavar="COL", help="Column of groups that no fold divides; it is not learned from.")
+@click.option("--time-order", metavar="COL", help="Column of the time: folds test on what came later.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Folds at once, each on one thread.  [default: one per core]")
+@click.option("--max-time", type=Duration(), metavar="TIME", help="The most time to train, about: 90s, 10m, 1h30m.")
+@click.option("--dry-run", is_flag=True, help="Say shapes, memory and time after a few steps; write nothing.")
+@click.option("--overfit", type=click.IntRange(min=1), metavar="N", help="Only try to learn N batches by heart.")
 @click.option("--out", metavar="FOLDER", help="Run folder; must not exist or be empty.  [default: runs/TASK]")
 @click.option(
     "--set",
@@ -59,6 +71,8 @@ def command(
     arch: str | None,
     preset: str | None,
     settings: tuple[str, ...],
+    dry_run: bool,
+    overfit: int | None,
     **given: Any,
 ) -> None:
     """Train a model for TASK, or as the configuration file TASK.toml says.
@@ -67,35 +81,43 @@ def command(
     dlcore train image-classify --data mnist/ --epochs 5
     dlcore train tabular --data adult.csv --label-col income --set model.hidden=[64,64]
     """
-    from dlcore.cli import plan
+    from dlcore.cli import plan, rehearse
 
+    if dry_run and overfit:
+        raise UsageError("--dry-run and --overfit exclude each other")
+    if dry_run and require:
+        raise UsageError("a dry run measures no quality", where="--require", hint="leave out --dry-run or --require")
     wanted = options.requirements(require)
     chosen = plan.make(task, given, settings, arch, preset)
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     try:
-        report = train(console, chosen, out)
+        if dry_run:
+            report = rehearse.dry_run(console, chosen, *prepare(console, chosen))
+        elif overfit:
+            report = rehearse.overfit(console, chosen, *prepare(console, chosen), overfit)
+        else:
+            report = train(console, chosen, out)
     finally:
         console.close()
     if as_json:
         result_json(report)
     else:
         result(summary(report))
-    options.check_requirements(wanted, report["metrics"])
+    options.check_requirements(wanted, report["metrics"] if wanted else {})
 
 
 def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
     """Read, train, measure, save; returns what `--json` prints."""
-    from dlcore.cli import lock, run_folder
+    from dlcore.cli import folds, lock, run_folder
     from dlcore.cli.recorder import Recorder
     from dlcore.runtime import default_threads, kernel_table
 
     data, seed = plan.sections["data"], plan.sections["train"]["seed"]
-    options.use_threads(plan.sections["run"]["threads"] or None)
     place = run_folder.choose(out, plan.task.name)
-    parts = _read(console, plan)
-    estimator = plan.task.create(parts.train, plan.arch, **plan.options())
-    for label, text in plan.lines():
-        console.say(label, text)
+    parts, estimator = prepare(console, plan)
+    rows = folds.Rows.of(plan, parts, estimator) if plan.folded else None
+    if rows is not None:
+        parts = parts._replace(train=rows.train)
 
     def start() -> run_folder.RunFolder:
         sources = [source for source in (data["train"], data["test"]) if source]
@@ -111,9 +133,13 @@ def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
 
     recorder = Recorder(console, start, estimator.save)
     begin = time.perf_counter()
+    callbacks: list[Any] = [recorder, *stops(plan)]
     try:
-        estimator.fit(parts.train, callbacks=[recorder], log=lambda line: console.say("train", line))
-        return _finish(console, plan, estimator, recorder, parts.test, time.perf_counter() - begin)
+        scores = None if rows is None else rows.cross_validate(console, recorder.begin(), begin_with=estimator)
+        train, held_back = (parts.train, {}) if rows is None else rows.for_training()
+        estimator.fit(train, callbacks=callbacks, log=lambda line: console.say("train", line), **held_back)
+        report = _finish(console, plan, estimator, recorder, parts.test, time.perf_counter() - begin)
+        return report if scores is None else folds.added(report, scores)
     except KeyboardInterrupt:
         raise _interrupted(recorder) from None
     except UsageError as fault:
@@ -124,6 +150,24 @@ def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
     finally:
         if recorder.folder is not None:
             recorder.folder.close()
+
+
+def prepare(console: Console, plan: Plan) -> tuple[Any, Any]:
+    """The data's parts and an estimator for them, after telling what was read and chosen."""
+    options.use_threads(plan.sections["run"]["threads"] or None)
+    parts = _read(console, plan)
+    estimator = plan.task.create(parts.train, plan.arch, **plan.options())
+    for label, text in plan.lines():
+        console.say(label, text)
+    return parts, estimator
+
+
+def stops(plan: Plan) -> list[Any]:
+    """Callbacks that end the training early."""
+    from dlcore.training.max_time import MaxTime
+
+    seconds = plan.sections["run"]["max-time"]
+    return [MaxTime(seconds)] if seconds else []
 
 
 def _read(console: Console, plan: Plan) -> Any:
@@ -179,5 +223,7 @@ def _interrupted(recorder: Recorder) -> Interrupted:
 
 def summary(report: dict[str, Any]) -> str:
     """The result for people."""
+    if "dry_run" in report:
+        return f"{report['parameters']:,} weights, about {report['seconds']:.0f} s of training"
     metrics = "  ".join(f"{name} {number(value)}" for name, value in report["metrics"].items())
-    return f"{metrics}\nmodel {report['model']}"
+    return f"{metrics}\nmodel {report['model']}" if "model" in report else metrics

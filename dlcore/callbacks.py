@@ -16,6 +16,7 @@ _PUBLIC = {
     "BackupAndRestore": "backup",
     "CSVLogger": "csv_logger",
     "TerminateOnNaN": "terminate_on_nan",
+    "MaxTime": "max_time",
 }
 __all__ = list(_PUBLIC)
 
@@ -38,5 +39,6 @@ if TYPE_CHECKING:
     from dlcore.training.callbacks import LambdaCallback as LambdaCallback
     from dlcore.training.csv_logger import CSVLogger as CSVLogger
     from dlcore.training.early_stopping import EarlyStopping as EarlyStopping
+    from dlcore.training.max_time import MaxTime as MaxTime
     from dlcore.training.model_checkpoint import ModelCheckpoint as ModelCheckpoint
     from dlcore.training.terminate_on_nan import TerminateOnNaN as TerminateOnNaN

@@ -86,3 +86,32 @@ class Command:
 def dlcore_command(tmp_path: Path) -> Command:
     """`dlcore_command("train", ...)` runs the installed command in a fresh folder."""
     return Command(tmp_path)
+
+
+class InProcess:
+    """Runs `dlcore` in this process, in a folder of its own: as the command does, but for signals and its start-up."""
+
+    def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]):
+        self.folder, self.capture = folder, capture
+
+    def __call__(self, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """What was printed; fails the test unless the exit code is `code`."""
+        from dlcore.cli.main import run
+
+        words = [str(argument) for argument in arguments]
+        before = os.getcwd()
+        os.chdir(self.folder)
+        self.capture.readouterr()
+        try:
+            got = run(words)
+        finally:
+            os.chdir(before)
+        out, err = self.capture.readouterr()
+        assert got == code, f"{words} exited {got}, not {code}\n{out}\n{err}"
+        return subprocess.CompletedProcess(words, got, out, err)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """`cli("train", ...)` runs a command in this process, in a fresh folder."""
+    return InProcess(tmp_path, capsys)

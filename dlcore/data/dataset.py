@@ -31,7 +31,7 @@ class Dataset:
     def take(self, rows: np.ndarray) -> Dataset:
         """The rows with these indices, in this order."""
         x = self.x[rows] if isinstance(self.x, np.ndarray) else self.x.take(rows)
-        return Dataset(x, None if self.y is None else self.y[rows], self.source)
+        return Dataset(x, None if self.y is None else self.y[rows], self.source, label=self.label)
 
 
 class Parts(NamedTuple):

@@ -45,6 +45,11 @@ class ProgramCache:
             self._entries.clear()
             self.bytes = 0
 
+    def values(self) -> list[Any]:
+        """What is kept, the least recently used first."""
+        with self._lock:
+            return [value for value, _ in self._entries.values()]
+
     def __len__(self) -> int:
         return len(self._entries)
 

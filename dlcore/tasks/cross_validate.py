@@ -82,7 +82,8 @@ def cross_validate(estimator: Estimator, x: Any, y: Any = None, *, folds: Any = 
     else:
         kind, parts = type(folds).__name__, list(folds.split(np.zeros(len(x)), y, given.groups))
     _check_labels(estimator, y, parts)
-    say(f"{len(parts)} folds, {kind}; {min(len(t) for t, _ in parts):,} to {max(len(t) for t, _ in parts):,} rows to train on"
+    sizes = sorted({len(train) for train, _ in parts})
+    say(f"{len(parts)} folds, {kind}; {' to '.join(f'{size:,}' for size in (sizes[0], sizes[-1])[:len(sizes)])} rows to train on"
         + (f"; {min(jobs, len(parts))} processes at once" if jobs > 1 else ""))
 
     def work(number: int) -> Any:

@@ -59,6 +59,8 @@ class BestWeights(Callback):
 
     def describe(self) -> str:
         """What happened, for the user."""
+        if self.last_epoch == 0:
+            return "stopped in the first epoch: the weights are those of the last step"
         if self.stopped:
             return (f"stopped: validation loss not better for {self.patience} epochs; "
                     f"best weights restored (epoch {self.best_epoch})")
