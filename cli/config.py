@@ -87,6 +87,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
         {"ge": 0, "description": "epochs without a better validation loss before it ends; 0: never"},
     ),
 }
+LONGEST_SHOWN = 60  # of a value in a message
 SECTIONS: dict[str, type[Section]] = {"data": DataSection, "model": Section, "train": TrainSection, "run": RunSection}
 
 
@@ -177,6 +178,7 @@ def validate(draft: Draft, defaults: Mapping[str, Mapping[str, Any]]) -> dict[st
     """
     kinds = {section: _section_of(section, base, defaults.get(section, {})) for section, base in SECTIONS.items()}
     checked: dict[str, dict[str, Any]] = {}
+    names = {section: [_dashed(name) for name in kind.model_fields] for section, kind in kinds.items()}
     for section in SECTIONS:
         content = draft.sections.get(section, {})
         try:
@@ -184,9 +186,9 @@ def validate(draft: Draft, defaults: Mapping[str, Mapping[str, Any]]) -> dict[st
                 by_alias=True
             )
         except ValidationError as fault:
-            names = [_dashed(name) for name in kinds[section].model_fields]
             for error in fault.errors():
                 draft.problems.append(_explain(section, error, content, names))
+    draft.problems += _combinations(draft, checked)
     keys = [f"{section}.{_dashed(key)}" for section, kind in kinds.items() for key in kind.model_fields]
     for section in draft.sections.keys() - kinds.keys():
         for key, item in draft.sections[section].items():
@@ -231,16 +233,86 @@ def _kind(default: Any) -> Any:
     return type(default)
 
 
-def _explain(section: str, error: Any, content: Mapping[str, Value], names: list[str]) -> str:
+def _explain(section: str, error: Any, content: Mapping[str, Value], names: Mapping[str, list[str]]) -> str:
     key = str(error["loc"][0])
     item = content.get(key, Value(None))
     name = f"{section}.{key}"
     if error["type"] == "extra_forbidden":
-        return _problem(item.source, name, "unknown key", similar(key, names) and f"{section}.{similar(key, names)}")
+        guess = similar(key, names[section])
+        elsewhere = [place for place in names if key in names[place]]
+        place = elsewhere[0] if elsewhere and not guess else section
+        return _problem(item.source, name, "unknown key", f"{place}.{guess or key}" if guess or elsewhere else "")
     if error["type"] == "missing":
         return _problem("", name, "is missing")
     guess = similar(item.value, re.findall(r"'([^']*)'", error["msg"])) if isinstance(item.value, str) else ""
-    return _problem(item.source, f"{name} = {json.dumps(item.value, default=str)}", error["msg"].lower(), guess)
+    shown = json.dumps(item.value, default=str, ensure_ascii=False)
+    if len(shown) > LONGEST_SHOWN:
+        shown = shown[:LONGEST_SHOWN] + "..."
+    which = f"item {error['loc'][1] + 1} " if len(error["loc"]) > 1 and isinstance(error["loc"][1], int) else ""
+    return _problem(item.source, f"{name} = {shown}", which + _expectation(error), guess)
+
+
+def _expectation(error: Any) -> str:
+    """What a value must be, from pydantic's kind of error."""
+    given = error.get("ctx", {})
+    known = {
+        "int_type": "must be a whole number",
+        "int_from_float": "must be a whole number",
+        "float_type": "must be a number",
+        "finite_number": "must be a finite number",
+        "string_type": "must be text",
+        "bool_type": "must be true or false",
+        "list_type": "must be a list, such as [64, 32]",
+        "greater_than": f"must be above {given.get('gt')}",
+        "greater_than_equal": f"must be at least {given.get('ge')}",
+        "less_than": f"must be below {given.get('lt')}",
+        "less_than_equal": f"must be at most {given.get('le')}",
+        "literal_error": f"must be one of {given.get('expected')}",
+    }
+    return known.get(error["type"], error["msg"].lower())
+
+
+def _combinations(draft: Draft, checked: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Settings that are fine one by one and do not go together."""
+    data = checked.get("data", {})
+    given = draft.sections.get("data", {})
+    folds, kind = data.get("folds", 0), data.get("fold-kind", "auto")
+    wrong = []
+    if folds == 1:
+        wrong.append(("folds", "must be 0, or at least 2"))
+    if data.get("group") and data.get("time-order"):
+        wrong.append(("time-order", "does not go with data.group: folds go by one of them"))
+    if not folds:
+        wrong += [(key, "needs data.folds") for key in ("group", "time-order") if data.get(key)]
+        wrong += [("fold-kind", "needs data.folds")] if kind != "auto" else []
+    elif "group" in kind and not data.get("group"):
+        wrong.append(("fold-kind", "needs data.group, the column of the groups"))
+    elif data.get("group") and kind not in ("auto", "group", "stratified-group"):
+        wrong.append(("group", f"does not go with folds of kind {kind}"))
+    elif data.get("time-order") and kind not in ("auto", "time"):
+        wrong.append(("time-order", f"does not go with folds of kind {kind}"))
+    return [
+        _problem(given[key].source if key in given else "", f"data.{key} = {json.dumps(data[key])}", why) for key, why in wrong
+    ]
+
+
+def json_schema(task: str, defaults: Mapping[str, Mapping[str, Any]], architectures: list[str]) -> dict[str, Any]:
+    """The JSON schema of a task's configuration file."""
+    sections = {}
+    for section, base in SECTIONS.items():
+        made = _section_of(section, base, defaults.get(section, {})).model_json_schema(by_alias=True)
+        made["title"] = section
+        if section == "model":
+            made["properties"] = {"arch": {"enum": architectures}, "preset": {"type": "string"}, **made.get("properties", {})}
+        sections[section] = made
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"dlcore train {task}",
+        "type": "object",
+        "properties": {"task": {"const": task}, **sections},
+        "required": ["task"],
+        "additionalProperties": False,
+    }
 
 
 def _problem(source: str, what: str, why: str, guess: str = "") -> str:

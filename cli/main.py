@@ -22,9 +22,13 @@ VERBS = {
     "predict": "Label new data with a trained model.",
     "info": "Show what a model file or a run folder holds.",
     "export": "Turn a trained model into one file for another world (C99).",
+    "tune": "Search for settings under a budget of time and size.",
+    "config": "Make, show, check and compare configurations.",
     "profile": "Show each kernel call of a model with its cost and time.",
     "doctor": "Check this installation: CPU level, threads, kernels, gradients.",
+    "completion": "Print the completion script of a shell.",
 }
+MODULES = {"config": "config_verbs"}  # verbs whose module has another name
 
 
 class Verbs(click.Group):
@@ -36,7 +40,7 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        return importlib.import_module(f"dlcore.cli.{cmd_name}").command
+        return importlib.import_module(f"dlcore.cli.{MODULES.get(cmd_name, cmd_name)}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

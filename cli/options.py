@@ -52,6 +52,21 @@ class Duration(click.ParamType):
         return total
 
 
+class Size(click.ParamType):
+    """A number of bytes: 500000, 500k, 2M, 1.5G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        parts = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", value.strip().lower())
+        size = int(float(parts[1]) * {"": 1, "k": 1e3, "m": 1e6, "g": 1e9}[parts[2]]) if parts else 0
+        if size <= 0:
+            self.fail(f"{value!r} is no size above 0, such as 500k or 2M.", param, ctx)
+        return size
+
+
 DEVICE_REASON = "this build has kernels for the CPU only"
 
 

@@ -74,6 +74,13 @@ class RunFolder:
     def model(self) -> Path:
         return self.path / MODEL
 
+    def replace_config(self, text: str) -> None:
+        """Another config.toml in the place of this one, whole or not at all."""
+        work = self.path / f".{CONFIG}"
+        with writing(self.path / CONFIG):
+            _write_durably(work, text)
+            os.replace(work, self.path / CONFIG)
+
     def open_log(self) -> TextIO:
         """log.txt, line by line."""
         with writing(self.path / LOG):

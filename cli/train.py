@@ -15,6 +15,7 @@ from dlcore.errors import ConfigError, Interrupted, UsageError
 if TYPE_CHECKING:
     from dlcore.cli.plan import Plan
     from dlcore.cli.recorder import Recorder
+    from dlcore.cli.run_folder import RunFolder
 
 
 @click.command(short_help="Train a model on your data.", no_args_is_help=True)
@@ -106,14 +107,14 @@ def command(
     options.check_requirements(wanted, report["metrics"] if wanted else {})
 
 
-def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
-    """Read, train, measure, save; returns what `--json` prints."""
+def train(console: Console, plan: Plan, out: str | None, folder: RunFolder | None = None) -> dict[str, Any]:
+    """Read, train, measure, save, in `folder` or one that is started; returns what `--json` prints."""
     from dlcore.cli import folds, lock, run_folder
     from dlcore.cli.recorder import Recorder
     from dlcore.runtime import default_threads, kernel_table
 
     data, seed = plan.sections["data"], plan.sections["train"]["seed"]
-    place = run_folder.choose(out, plan.task.name)
+    place = folder.path if folder else run_folder.choose(out, plan.task.name)
     parts, estimator = prepare(console, plan)
     rows = folds.Rows.of(plan, parts, estimator) if plan.folded else None
     if rows is not None:
@@ -131,7 +132,7 @@ def train(console: Console, plan: Plan, out: str | None) -> dict[str, Any]:
         )
         return folder
 
-    recorder = Recorder(console, start, estimator.save)
+    recorder = Recorder(console, start if folder is None else lambda: folder, estimator.save)
     begin = time.perf_counter()
     callbacks: list[Any] = [recorder, *stops(plan)]
     try:

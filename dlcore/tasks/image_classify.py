@@ -109,6 +109,8 @@ class ImageClassifyTask:
     summary = "labels for images, from idx files, a folder per class, or .npz"
     architectures = {"mlp": "two hidden layers with dropout"}
     presets: Mapping[str, Sections] = {}
+    space = {"train.lr": "3e-4..1e-2:log", "train.batch": "32, 64, 128, 256", "model.dropout": "0.0..0.6",
+             "model.hidden": "[[128], [256, 128], [512, 512], [1024, 512]]"}
 
     def defaults(self, arch: str) -> Sections:
         return ImageClassifier().sections()

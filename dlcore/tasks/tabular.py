@@ -95,6 +95,8 @@ class TabularTask:
     summary = "labels or numbers for rows of csv, tsv or jsonl"
     architectures = {"mlp": "two hidden layers with dropout, on standardised and one-hot columns"}
     presets: Mapping[str, Sections] = {}
+    space = {"train.lr": "3e-4..1e-2:log", "train.batch": "16, 32, 64, 128", "train.weight-decay": "1e-4..1e-1:log",
+             "model.dropout": "0.0..0.5", "model.hidden": "[[64], [128, 64], [256, 128], [512, 256]]"}
 
     def defaults(self, arch: str) -> Sections:
         sections = TabularClassifier().sections()

@@ -22,6 +22,8 @@ class Task(Protocol):
     summary: str
     architectures: Mapping[str, str]
     presets: Mapping[str, Sections]
+    # settings that `dlcore tune` tries by default: "section.key" -> "LOW..HIGH", "LOW..HIGH:log", "a, b, c" or a TOML list
+    space: Mapping[str, str]
 
     def defaults(self, arch: str) -> Sections:
         """Every option with its default: {section: {key: value}}, keys written with dashes; a value shows its type."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-VERBS = ("train", "evaluate", "predict", "info", "export", "profile", "doctor")
+VERBS = ("train", "evaluate", "predict", "info", "export", "tune", "profile", "doctor", "completion")
 
 
 def test_help_names_every_verb(dlcore_command):
@@ -20,6 +20,19 @@ def test_every_verb_has_help(dlcore_command, verb):
     text = dlcore_command(verb, "--help").stdout
     assert f"dlcore {verb} [OPTIONS]" in text
     assert "--json" in text and "--debug" in text
+
+
+def test_config_has_verbs_of_its_own(cli):
+    assert "  config " in cli("--help").stdout
+    for verb in ("init", "show", "check", "diff", "schema"):
+        assert f"  {verb} " in cli("config", "--help").stdout
+        assert "--json" in cli("config", verb, "--help").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_call_the_command(cli, shell):
+    script = cli("completion", shell).stdout
+    assert "_DLCORE_COMPLETE" in script and json.loads(cli("completion", shell, "--json").stdout)["shell"] == shell
 
 
 def test_help_imports_click_and_little_more(dlcore_command):

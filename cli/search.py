@@ -1,0 +1,351 @@
+"""The search behind `dlcore tune`: trials on one Optuna study in the run folder, then one training with the best settings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import multiprocessing
+import time
+import tomllib
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlcore.cli import folds, lock, options, run_folder
+from dlcore.cli import plan as plans
+from dlcore.cli.config import to_toml
+from dlcore.cli.console import Console, number
+from dlcore.cli.errors import writing
+from dlcore.cli.run_folder import RunFolder
+from dlcore.cli.space import Dimension, parse
+from dlcore.errors import DivergedError, Interrupted, UsageError
+from dlcore.tasks.processes import in_processes
+from dlcore.training.callbacks import Callback
+
+TRIALS = 20  # where neither time nor trials were limited
+STUDY, BASE, TABLE, NAME = "study.db", "tune.toml", "trials.csv", "dlcore"
+SMALL = ("loss", "rmse", "mae", "mse", "error", "perplexity")  # metrics whose name ends so are better when smaller
+
+
+@dataclass(frozen=True)
+class Budget:
+    """seconds in all, trials in this call, bytes of the model file; None is no limit."""
+
+    seconds: float | None
+    trials: int | None
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search: the configuration that trials change, and what of it."""
+
+    folder: RunFolder
+    config: str  # the base configuration's file, or the task's name with `given`
+    given: Mapping[str, Any]
+    settings: tuple[str, ...]
+    arch: str | None
+    preset: str | None
+    space: dict[str, Dimension]
+    metric: str
+
+    def plan(self, values: Mapping[str, Any] | None = None) -> plans.Plan:
+        """The checked configuration with these settings in it."""
+        changed = [f"{key}={_toml(value)}" for key, value in (values or {}).items()]
+        return plans.make(self.config, self.given, (*self.settings, *changed), self.arch, self.preset)
+
+    @property
+    def direction(self) -> str:
+        return "minimize" if self.metric.endswith(SMALL) else "maximize"
+
+    def better(self, value: float, other: float) -> bool:
+        return value < other if self.direction == "minimize" else value > other
+
+    def storage(self) -> Any:
+        """A connection of this process's own to the study's database."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # SQLite waits for whoever writes; several workers need more than its five seconds
+        wait = {"connect_args": {"timeout": 60}}
+        return optuna.storages.RDBStorage(f"sqlite:///{self.folder.path / STUDY}", engine_kwargs=wait)
+
+    def study(self, seed: int, workers: int = 1, storage: Any = None) -> Any:
+        """The study, begun where it is not."""
+        import optuna
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that options are experimental
+            sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=workers > 1)
+        return optuna.create_study(
+            study_name=NAME,
+            storage=storage or self.storage(),
+            sampler=sampler,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            direction=self.direction,
+            load_if_exists=True,
+        )
+
+
+def started(
+    console: Console,
+    task: str,
+    space: Sequence[str],
+    metric: str | None,
+    given: Mapping[str, Any],
+    settings: tuple[str, ...],
+    arch: str | None,
+    preset: str | None,
+    out: str | None,
+) -> Search:
+    """A new search in a new folder.  Raises UsageError and ConfigError before there is one."""
+    from dlcore.runtime import default_threads
+
+    base = plans.make(task, given, settings, arch, preset)
+    if base.sections["data"]["train"] == "-":
+        raise UsageError("a search reads its data more than once", where="--data -", hint="write them to a file first")
+    if base.folded:
+        raise UsageError("a search compares trials on the rows kept for validation, not on folds", where="data.folds")
+    dimensions = parse(getattr(base.task, "space", {}), space)
+    metric = metric or "val_loss"
+    trial = Search(RunFolder(Path()), task, given, settings, arch, preset, dimensions, metric)
+    for key, dimension in dimensions.items():  # every setting is one that the task has, and may take these values
+        for value in dimension.extremes():
+            trial.plan({key: value})
+    place = run_folder.choose(out, f"{base.task.name}-tune")
+    base.task.read(base.sections["data"]["train"], **_columns(base))
+    data = base.sections["data"]
+    sources = [source for source in (data["train"], data["test"]) if source]
+    text = lock.text(base.task.name, base.sections["train"]["seed"], sources, default_threads())
+    folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
+    own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric}}
+    with writing(folder.path / BASE):
+        (folder.path / BASE).write_text(to_toml(base.task.name, own, header="what dlcore tune searches"), encoding="utf-8")
+        (folder.path / "base.toml").write_text(base.toml(), encoding="utf-8")
+    return Search(folder, task, given, settings, arch, preset, dimensions, metric)
+
+
+def resumed(
+    task: str,
+    space: Sequence[str],
+    metric: str | None,
+    given: Mapping[str, Any],
+    settings: tuple[str, ...],
+    arch: str | None,
+    preset: str | None,
+    out: str | None,
+) -> Search | None:
+    """The search in the folder `task`, or None if that is no folder of one.  Raises UsageError for other settings."""
+    folder = Path(task)
+    if not (folder / BASE).is_file():
+        return None
+    changed = [f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, "auto")]
+    named = {"--space": space, "--metric": metric, "--set": settings, "--arch": arch, "--preset": preset, "--out": out}
+    changed = [name for name in changed if name != "--threads"] + [name for name, value in named.items() if value]
+    if changed:
+        raise UsageError("a search goes on with the settings that it began with", where=task, got=", ".join(changed),
+                         hint="leave them out, or start a new search")
+    own = tomllib.loads((folder / BASE).read_text(encoding="utf-8"))
+    dimensions = {key: Dimension.parse(key, text) for key, text in own["space"].items()}
+    return Search(RunFolder(folder), str(folder / "base.toml"), {}, (), None, None, dimensions, own["search"]["metric"])
+
+
+def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[str, Any]:
+    """Search, then train with the best settings; returns what `--json` prints."""
+    from dlcore.cli.train import train
+
+    begin = time.monotonic()
+    deadline = math.inf if budget.seconds is None else begin + budget.seconds
+    base = search.plan()
+    options.use_threads(base.sections["run"]["threads"] or None)
+    console.open_log(search.folder.open_log())
+    console.say("tune", f"{search.folder.path} · {search.metric}, {search.direction}d · {_limits(budget, workers)}")
+    console.say("space", *[f"{key} {_shown(dimension)}" for key, dimension in search.space.items()])
+    parts = base.task.read(base.sections["data"]["train"], **_columns(base))
+    before = _forget_unfinished(search)
+    claims = multiprocessing.get_context("fork").Value("q", -1 if budget.trials is None else budget.trials)
+    seed = base.sections["train"]["seed"] + before
+
+    def work(worker: int) -> None:
+        _trials(console, search, parts, budget, deadline, claims, search.study(seed + 7919 * worker, workers))
+
+    try:
+        for _ in in_processes(work, workers, workers):
+            pass
+    except KeyboardInterrupt:
+        raise Interrupted("the search was stopped", where=str(search.folder.path),
+                          got=f"{_write_table(search)} trials are kept", hint=f"dlcore tune {search.folder.path}") from None
+    count = _write_table(search)
+    best = _best(search)
+    values = {key: search.space[key].read(value) for key, value in best.params.items()}
+    console.say("best", f"trial {best.number + 1} of {count}: {search.metric} {number(best.value)}", _listed(values))
+    chosen = search.plan(values)
+    for name in ("metrics.jsonl", "model.dlc", folds.PREDICTIONS):  # of an earlier search in this folder
+        (search.folder.path / name).unlink(missing_ok=True)
+    search.folder.replace_config(chosen.toml())
+    report = train(console, chosen, None, search.folder)
+    return {**report, "trials": count, "best": values, "best_trial": best.number + 1, "search_seconds": time.monotonic() - begin}
+
+
+def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadline: float, claims: Any, study: Any) -> None:
+    """One worker: trials until time or number is used up."""
+    import optuna
+
+    def objective(trial: Any) -> float:
+        values = {key: dimension.suggest(trial) for key, dimension in search.space.items()}
+        candidate = search.plan(values)
+        watch = _Watch(search, trial, budget.size, deadline)
+        begin = time.perf_counter()
+        state = "pruned"
+        try:
+            estimator = candidate.task.create(parts.train, candidate.arch, **candidate.options())
+            estimator.fit(parts.train, callbacks=[watch])
+            if budget.size is not None:
+                watch.check_file(estimator, search.folder.path / f".trial-{trial.number}.dlc")
+            state = "done"
+        except (DivergedError, UsageError) as fault:
+            if fault.where == "--metric":
+                raise
+            watch.reason = fault.message  # settings that do not go together are no reason to end the search
+            raise optuna.TrialPruned from None
+        finally:
+            shown = f"{search.metric} {number(watch.value)}" if watch.epochs else ""
+            why = f" ({watch.reason or 'stopped early'})" if state == "pruned" else ""
+            console.say("trial", f"{trial.number + 1:>3}  {shown}{why}  {_listed(values)}  {time.perf_counter() - begin:.1f}s")
+        return watch.value
+
+    while _claim(claims) and time.monotonic() + _last_training(study) < deadline:
+        study.optimize(objective, n_trials=1)
+
+
+class _Watch(Callback):
+    """Tells Optuna each epoch, and ends a trial that is too large, too late, or worse than the others."""
+
+    def __init__(self, search: Search, trial: Any, size: int | None, deadline: float):
+        self.search, self.trial, self.size, self.deadline = search, trial, size, deadline
+        self.value, self.epochs, self.reason = math.nan, 0, ""
+        self._least = math.inf
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        if self.size is not None and 4 * self.model.count_params() > self.size:
+            self._prune(f"{4 * self.model.count_params():,} bytes of weights are too many")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if time.monotonic() > self.deadline:
+            self._prune("the time is over")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        logs = logs or {}
+        if self.search.metric not in logs:
+            raise UsageError(f"no metric is called {self.search.metric!r}", expected=", ".join(logs), where="--metric")
+        self.epochs += 1
+        # the weights kept are those of the least validation loss, and so is the value
+        if logs.get("val_loss", -math.inf) < self._least or "val_loss" not in logs:
+            self._least, self.value = logs.get("val_loss", math.inf), logs[self.search.metric]
+        self.trial.report(self.value, epoch)
+        if self.trial.should_prune():
+            self._prune("")
+
+    def check_file(self, estimator: Any, place: Path) -> None:
+        """Prunes a trial whose model file is too large."""
+        estimator.save(str(place))
+        size = place.stat().st_size
+        place.unlink()
+        if self.size is not None and size > self.size:
+            self._prune(f"a file of {size:,} bytes is too large")
+
+    def _prune(self, reason: str) -> None:
+        import optuna
+
+        self.reason = reason
+        raise optuna.TrialPruned
+
+
+def _claim(claims: Any) -> bool:
+    """Whether one more trial may begin; counts it, over all workers."""
+    with claims.get_lock():
+        if claims.value == 0:
+            return False
+        claims.value -= claims.value > 0
+        return True
+
+
+def _last_training(study: Any) -> float:
+    """Seconds that the training with the best settings so far will take."""
+    done = _completed(study)
+    if not done:
+        return 0.0
+    best = (min if study.direction.name == "MINIMIZE" else max)(done, key=lambda trial: trial.value)
+    return float(best.duration.total_seconds())
+
+
+def _completed(study: Any) -> list[Any]:
+    import optuna
+
+    return study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+
+
+def _best(search: Search) -> Any:
+    study = search.study(0)
+    done = _completed(study)
+    if not done:
+        raise UsageError("no trial was finished, so there are no best settings", where=str(search.folder.path),
+                         hint="give more --time or --trials, or a larger --max-size; the search can go on: "
+                         f"dlcore tune {search.folder.path}")
+    return study.best_trial
+
+
+def _forget_unfinished(search: Search) -> int:
+    """Trials that an earlier call left unfinished count as failed; returns how many there were in all."""
+    import optuna
+
+    storage = search.storage()
+    study = search.study(0, storage=storage)
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    count = len(study.trials)
+    storage.remove_session()  # no connection may be shared with a forked worker
+    storage.engine.dispose()
+    return count
+
+
+def _write_table(search: Search) -> int:
+    """trials.csv; returns the number of trials."""
+    trials = search.study(0).trials
+    with writing(search.folder.path / TABLE), open(search.folder.path / TABLE, "w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["trial", "state", search.metric, *search.space, "seconds"])
+        for trial in trials:
+            settings = [_toml(d.read(trial.params[key])) if key in trial.params else "" for key, d in search.space.items()]
+            seconds = f"{trial.duration.total_seconds():.3f}" if trial.duration else ""
+            last = trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step, "")
+            out.writerow([trial.number + 1, trial.state.name.lower(), last, *settings, seconds])
+    return len(trials)
+
+
+def _columns(plan: plans.Plan) -> dict[str, str]:
+    data = plan.sections["data"]
+    return {"label_col": data["label-col"], "text_col": data["text-col"]}
+
+
+def _limits(budget: Budget, workers: int) -> str:
+    limits = [f"{budget.trials} trials" if budget.trials else "", f"{budget.seconds:g} s" if budget.seconds else "",
+              f"files up to {budget.size:,} bytes" if budget.size else ""]
+    return " · ".join(limit for limit in limits if limit) + (f" · {workers} workers" if workers > 1 else "")
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return " · ".join(f"{key} {f'{value:.4g}' if isinstance(value, float) else value}" for key, value in values.items())
+
+
+def _shown(dimension: Dimension) -> str:
+    if dimension.choices:
+        return _toml(list(dimension.choices))
+    return f"{dimension.low}..{dimension.high}" + (":log" if dimension.log else "")
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, bool) else str(value).lower()

@@ -1,0 +1,83 @@
+"""`dlcore tune`: budgets are kept, the best settings are trained, a search goes on where it ended."""
+
+import csv
+import json
+import tomllib
+
+import numpy as np
+import pytest
+
+from dlcore.cli.options import Size
+from dlcore.cli.space import Dimension, parse
+from dlcore.errors import UsageError
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A csv of 90 rows whose label is the sign of a product: a larger network does better."""
+    rng = np.random.default_rng(0)
+    rows = [(f"{a:.3f}", f"{b:.3f}", "yes" if a * b > 0 else "no") for a, b in rng.standard_normal((90, 2))]
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("a", "b", "label"), *rows])
+
+
+BASE = ("tune", "tabular", "--data", "t.csv", "--epochs", "4", "--space", "train.batch=none", "--space", "model.hidden=[[8], [16]]")
+
+
+def test_the_best_settings_are_a_run_that_its_config_repeats(cli, table):
+    done = cli(*BASE, "--trials", "4", "--out", "t", "--json")
+    report = json.loads(done.stdout)
+    rows = list(csv.DictReader((cli.folder / "t" / "trials.csv").open()))
+    values = [float(row["val_loss"]) for row in rows if row["state"] == "complete"]
+    assert len(rows) == report["trials"] == 4 and report["metrics"]["val_loss"] == min(values)
+    config = tomllib.loads((cli.folder / "t" / "config.toml").read_text())
+    assert config["train"]["lr"] == report["best"]["train.lr"] and config["model"]["hidden"] == report["best"]["model.hidden"]
+    assert "train.batch" not in report["best"] and done.stderr.count("trial  ") == 4
+    again = json.loads(cli("train", "t/config.toml", "--out", "again", "--json").stdout)
+    assert again["metrics"] == report["metrics"]
+    assert "accuracy" in cli("evaluate", "t", "t.csv").stdout
+    same = json.loads(cli(*BASE, "--trials", "4", "--out", "s", "--json").stdout)
+    assert same["best"] == report["best"]                                     # one worker: the seed decides
+
+    more = json.loads(cli("tune", "t", "--trials", "2", "--workers", "2", "--json").stdout)
+    assert more["trials"] == 6 and more["metrics"]["val_loss"] <= min(values) and more["run"] == "t"
+    assert "began with" in cli("tune", "t", "--epochs", "9", code=2).stderr
+
+
+def test_a_budget_of_size_and_of_time(cli, table):
+    small = json.loads(cli(*BASE, "--trials", "4", "--max-size", "6k", "--out", "a", "--json").stdout)
+    assert small["best"]["model.hidden"] == [8] and (cli.folder / "a" / "model.dlc").stat().st_size <= 6000
+    done = cli(*BASE, "--trials", "2", "--max-size", "1k", "--out", "b", code=2)
+    assert "no trial was finished" in done.stderr and "is too large" in done.stderr
+    assert "no trial was finished" in cli(*BASE, "--time", "0.001s", "--out", "c", code=2).stderr
+    timed = json.loads(cli(*BASE, "--time", "1h", "--trials", "1", "--out", "d", "--json").stdout)
+    assert timed["trials"] == 1
+
+
+def test_other_metrics_and_settings_that_do_not_go_together(cli, table):
+    done = json.loads(cli(*BASE, "--trials", "2", "--metric", "val_accuracy", "--out", "a", "--json").stdout)
+    rows = [row for row in csv.DictReader((cli.folder / "a" / "trials.csv").open()) if row["state"] == "complete"]
+    assert done["metrics"]["val_accuracy"] == max(float(row["val_accuracy"]) for row in rows)
+    assert "no metric is called 'f1'" in cli(*BASE, "--trials", "1", "--metric", "f1", "--out", "b", code=2).stderr
+    for space, match in (("train.lr=1..0", "empty"), ("train.lr=0..1:log", "above 0"), ("train.lr", "cannot be read"),
+                         ("train.lr=a..b", "cannot be read"), ("train.lr=3", "cannot be read"),
+                         ("train.lr=1e-3..1:lin", "cannot be read")):
+        assert match in cli(*BASE, "--space", space, "--out", "n", code=2).stderr
+    assert "did you mean train.lr?" in cli(*BASE, "--space", "train.lrr=1e-4..1e-2", "--out", "n", code=3).stderr
+    assert "must be at least 1" in cli(*BASE, "--space", "train.epochs=0..3", "--out", "n", code=3).stderr
+    assert not (cli.folder / "n").exists()
+
+
+def test_spaces_are_read():
+    space = parse({"train.lr": "1e-4..1e-2:log", "train.batch": "16, 32"}, ["model.hidden=[[8], [16, 8]]", "train.batch=8..64"])
+    assert space["train.lr"] == Dimension("train.lr", 1e-4, 1e-2, log=True)
+    assert space["train.batch"] == Dimension("train.batch", 8, 64)
+    assert space["model.hidden"].choices == ([8], [16, 8])
+    assert Dimension.parse("train.optimizer", "adam, sgd").choices == ("adam", "sgd")
+    with pytest.raises(UsageError, match="nothing to search"):
+        parse({}, [])
+
+
+@pytest.mark.parametrize("text, size", [("500", 500), ("2M", 2_000_000), ("1.5k", 1500), ("3GB", 3_000_000_000)])
+def test_sizes(text, size):
+    assert Size().convert(text, None, None) == size
