@@ -27,7 +27,7 @@ _PUBLIC = {
     "GlobalAveragePooling1D": "sequence",
     "GlobalMaxPooling1D": "sequence",
 }
-_MODULES = ("activations", "initializers")
+_MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
 
 
@@ -47,7 +47,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dlcore.layers import activations, initializers
+    from dlcore.layers import activations, initializers, regularizers
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, ReLU, Reshape, Softmax
     from dlcore.layers.embedding import Embedding
     from dlcore.layers.layer import Input, Layer

@@ -39,6 +39,7 @@ class Variable:
         self.trainable, self.statistic, self.layer = trainable, statistic, layer
         self.key = f"{name}@{id(self)}"         # what graphs call it; a model's store gives it "dense_1/kernel"
         self.group = ""
+        self.regularizer: Any = None
         self.store: Any = None
         self.value: np.ndarray | None = None
 
@@ -136,6 +137,7 @@ class Layer:
     name         unique in a model; chosen by the model if not given
     trainable    False freezes the weights of this layer and of the layers in it
     input_shape  for the first layer of a Sequential: the input's shape without the batch
+    activity_regularizer, kernel_regularizer, bias_regularizer, ...   of the output, and of the weights called so
     """
 
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -154,13 +156,15 @@ class Layer:
     # whether the mask of the input is that of the output
     supports_masking = False
 
-    def __init__(self, name: str | None = None, trainable: bool = True, input_shape: Shape | None = None):
+    def __init__(self, name: str | None = None, trainable: bool = True, input_shape: Shape | None = None,
+                 activity_regularizer: Any = None, **regularizers: Any):
         if name is not None and (not isinstance(name, str) or not name):
             raise UsageError("a layer's name is a text", got=repr(name))
         self.given_name, self.trainable = name, trainable
         self.name = self.path = name or snake_case(type(self).__name__)
         self.named = False              # a model has given it its unique name
         self.input_shape = None if input_shape is None else tuple(input_shape)
+        self._regularizers = _chosen(type(self).__name__, {"activity_regularizer": activity_regularizer, **regularizers})
 
     # ---- what subclasses write --------------------------------------------------------------------------------------
     def build(self, input_shape: Any) -> None:
@@ -184,8 +188,14 @@ class Layer:
         if any(v.name == name for v in self._weights):
             raise UsageError(f"layer {self.name!r} has two weights called {name!r}")
         variable = Variable(name, shape, initializers.get(initializer), trainable and not statistic, statistic, self)
+        variable.regularizer = self._regularizer(name)
         self._weights.append(variable)
         return variable
+
+    def _regularizer(self, name: str) -> Any:
+        """What the constructor was given for the weight of this name: "recurrent_regularizer" is of recurrent_kernel, too."""
+        found = vars(self).get("_regularizers", {})
+        return found.get(name, found.get(name.removesuffix("_kernel")))
 
     # ---- weights as attributes: a Variable, or the graph's tensor of it while a trace is open ------------------------
     def __setattr__(self, name: str, value: Any) -> None:
@@ -224,6 +234,10 @@ class Layer:
     def _call(self, arguments: tuple[Any, ...], training: bool) -> Any:
         try:
             out = self.call(*arguments, **self._options(arguments, training))
+            activity = vars(self).get("_regularizers", {}).get("activity")
+            trace = current()
+            if activity is not None and trace is not None:
+                trace.penalties += [activity.per_sample(t) for t in flatten(out)]
             if hasattr(out, "graph"):
                 set_mask(out, self.compute_mask(arguments[0], mapped(mask_of, arguments[0])))
             return out
@@ -250,6 +264,11 @@ class Layer:
             with tracing(None):
                 self.build(shapes[0] if len(shapes) == 1 and not isinstance(arguments[0], (tuple, list)) else shapes)
             self._built = True
+            names = {v.name for v in self._weights}
+            for name in vars(self).get("_regularizers", {}):
+                if name not in ("activity", *names, *(n.removesuffix("_kernel") for n in names)):
+                    raise UsageError(f"layer {self.name!r} has no weight called {name!r}", expected=", ".join(sorted(names)),
+                                     got=f"{name}_regularizer")
 
     def _symbolic(self, arguments: tuple[Any, ...]) -> Any:
         """A node, and the symbols of its outputs; their shapes come from running `call` on a graph of its own."""
@@ -329,6 +348,18 @@ class Layer:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**config)
+
+
+def _chosen(layer: str, given: dict[str, Any]) -> dict[str, Any]:
+    """{"kernel": regulariser} from {"kernel_regularizer": ...}; TypeError for any other argument, as Python has it."""
+    found = {}
+    for key, value in given.items():
+        if not key.endswith("_regularizer"):
+            raise TypeError(f"{layer}() got an unexpected keyword argument {key!r}")
+        if value is not None:
+            from dlcore.layers import regularizers
+            found[key.removesuffix("_regularizer")] = regularizers.get(value)
+    return found
 
 
 def _layers_in(value: Any) -> Iterator[Layer]:

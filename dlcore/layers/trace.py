@@ -21,13 +21,14 @@ _open = threading.local()
 class Trace:
     """graph: what calls go into.  training: whether dropout draws.  differentiable: whether a gradient may be asked
     for. origins: id(tensor) -> (tensor, activation, its input).  masks: id(tensor) -> (tensor, its mask).
-    limits: id(tensor of ids) -> (tensor, how many ids there are)."""
+    limits: id(tensor of ids) -> (tensor, how many ids there are).  penalties: f32[N] each, of activations."""
 
     def __init__(self, graph: Graph, training: bool, differentiable: bool = True):
         self.graph, self.training, self.differentiable = graph, training, differentiable
         self.origins: dict[int, tuple[Tensor, str, Tensor]] = {}
         self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         self.limits: dict[int, tuple[Tensor, int]] = {}
+        self.penalties: list[Tensor] = []
 
     def tensor(self, variable: Any) -> Tensor:
         """The graph's leaf for a weight."""

@@ -39,6 +39,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "augment": ("draw_augmentations", "augment", "mix_rows"),
     "resample": ("resample",),
     "accuracy": ("sparse_accuracy", "categorical_accuracy", "binary_accuracy"),
+    "penalty": ("penalty",),
     "check": ("check_finite", "norm", "clip_factor"),
 }
 _HOME = {name: room for room, names in ROOMS.items() for name in names}

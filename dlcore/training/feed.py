@@ -7,6 +7,7 @@ step.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +38,8 @@ class ArrayFeed:
     def __init__(self, model: Model, data: DataSet, batch_size: int, shuffle: bool, seed: int):
         if data.rows >= 1 << 31:
             raise DataError("too many rows", expected="fewer than 2^31", got=str(data.rows))
-        self.rows, self.batch, self.shuffle, self.seed = data.rows, min(batch_size, data.rows), shuffle, seed
+        batch = batch_size * model.programs.micro_batches
+        self.rows, self.batch, self.shuffle, self.seed = data.rows, min(batch, data.rows), shuffle, seed
         self.steps_per_epoch = -(-data.rows // self.batch)
         self.model, self.data = model, data
         self.generation = -1
@@ -52,13 +54,12 @@ class ArrayFeed:
         weighted = self.data.weight is not None
         signatures = {n: signature(self.model, "train", n, self.data.x, self.data.y, weighted, self.rows)
                       for n in sizes}
-        # all planned before one is bound
-        programs = {n: self.model.programs.program(sig) for n, sig in signatures.items()}
+        for s in signatures.values():       # all planned before one is bound
+            self.model.programs.plan(s)
         names = [f.name for f in (*signatures[self.batch].x, *signatures[self.batch].y)] + ["sample_weight"] * weighted
         data = {f"data/{n}": a for n, a in zip(names, self.data.arrays(), strict=True)}
-        for n, program in programs.items():
-            used = {name: a for name, a in data.items() if name in program.sizes}
-            self.runners[n] = self.model.programs.bind(program, signatures[n], used, self.seed)
+        for n, s in signatures.items():
+            self.runners[n] = self.model.programs.trainer(s, data, self.seed)
         self.generation = store.generation
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:
@@ -85,24 +86,35 @@ class IterableFeed:
         """The runners of an epoch's steps; batches before step `start` are drawn and left out."""
         source, count = (self.endless or iter(self.batches)), 0
         while self.steps_per_epoch is None or count < self.steps_per_epoch:
-            item = next(source, None)
-            if item is None:
+            items = list(islice(source, self.model.programs.micro_batches))
+            if not items:
                 break
             if count >= start:
-                yield self.runner(item)
+                yield self.runner(items)
             count += 1
         if count == 0 or (self.steps_per_epoch or 0) > count:
             raise DataError("the iterable of batches ran out", where=f"epoch {epoch}, step {count}",
                             hint="pass something that can be iterated once per epoch (a list, a Sequence), not a "
                                  "generator, or one that goes on, with steps_per_epoch")
 
-    def runner(self, item: Any) -> Runner:
-        """The runner of one batch, which it has taken in."""
-        batch = batch_of(self.model, item, self.class_weight)
+    def runner(self, items: list[Any]) -> Runner:
+        """The runner of one step's batches, one or those that are accumulated, which it has taken in."""
+        batch = joined([batch_of(self.model, item, self.class_weight) for item in items])
         s = signature(self.model, "train", batch.rows, batch.x, batch.y, batch.weight is not None)
         runner = self.model.programs.runner(s, self.seed)
         runner.put(batch.arrays())
         return runner
+
+
+def joined(batches: list[DataSet]) -> DataSet:
+    """Batches one after another."""
+    if len(batches) == 1:
+        return batches[0]
+    if len({b.weight is None for b in batches}) > 1:
+        raise UsageError("some of the batches of a step have sample weights and some have none")
+    weight = None if batches[0].weight is None else np.concatenate([b.weight for b in batches if b.weight is not None])
+    return DataSet(tuple(np.concatenate(parts) for parts in zip(*(b.x for b in batches), strict=True)),
+                   tuple(np.concatenate(parts) for parts in zip(*(b.y for b in batches), strict=True)), weight)
 
 
 def batch_of(model: Model, item: Any, class_weight: Any = None) -> DataSet:

@@ -27,7 +27,7 @@ class LoadedFeed:
 
     def __init__(self, model: Model, source: Source, batch_size: int, shuffle: bool, seed: int):
         self.model, self.source, self.shuffle, self.seed = model, source, shuffle, seed
-        self.rows, self.batch = source.rows, min(batch_size, source.rows)
+        self.rows, self.batch = source.rows, min(batch_size * model.programs.micro_batches, source.rows)
         if not 0 < self.rows < 1 << 31:
             raise DataError("the data is empty" if not self.rows else "too many rows", expected="1 to 2^31 - 1 rows",
                             got=str(self.rows))
@@ -66,6 +66,9 @@ class LoadedFeed:
         x = np.broadcast_to(np.zeros((), np.int32 if want.dtype == "i32" else np.float32), (1, *want.shape[1:]))
         for n in {self.batch, self.rows % self.batch or self.batch}:
             s = signature(self.model, "train", n, [x], [self.targets[:1]], self.source.weight is not None)
+            if self.model.programs.micro_batches > 1:       # each has memory for its batch, and all share what they run on
+                self.runners[n] = [self.model.programs.trainer(s, {}, self.seed) for _ in range(AHEAD)]
+                continue
             program = self.model.programs.program(s)
             first = self.model.programs.bind(program, s, {}, self.seed)
             shared = {name: first.instance.buffers[name] for name in SHARED if name in program.sizes}

@@ -85,6 +85,7 @@ class Loop:
         state.totals = self.totals
         if state.position == 0 and self.on_epoch_begin is not None:
             self.on_epoch_begin(epoch)
+        self.model.averages.use(False)
         began = time.perf_counter()
         try:
             complete = self.run_steps(self.feed.epoch(epoch, state.position))
@@ -93,6 +94,7 @@ class Loop:
         seconds, rows, logs = time.perf_counter() - began, state.rows - before, self.logs()
         if complete:
             state.epoch, state.position, state.rows, state.totals = epoch + 1, 0, 0, []
+            self.model.averages.use(True)
             if self.validate is not None:
                 logs |= self.validate()
         return EpochReport(epoch, logs, complete, rows, seconds)

@@ -20,6 +20,7 @@ import numpy as np
 from dlcore.errors import DataError, ShapeError, UsageError
 from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable
 from dlcore.training import arrays, dataset, fitting
+from dlcore.training.averages import Averages
 from dlcore.training.callbacks import Callback
 from dlcore.training.dataset import DataSet
 from dlcore.training.feed import batch_of
@@ -55,6 +56,7 @@ class Model(Layer):
         self.precision = "float32"
         self.state = TrainingState(self.seed)
         self.programs = Programs(self)
+        self.averages = Averages(self)
         self._network: Network | None = None
         self._store: WeightStore | None = None
         self._claimed = False                   # the optimizer's state has a name of its own in the store
@@ -167,6 +169,8 @@ class Model(Layer):
         from dlcore import optim
         if precision not in ("float32", "bf16"):
             raise UsageError("unknown precision", expected="float32 or bf16", got=repr(precision))
+        if self.averages.in_place:              # of an optimizer that is left: the averages stay as the weights
+            self.averages = Averages(self)
         self.optimizer = optim.get(optimizer)
         self.precision = precision
         self._compiled = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights,
@@ -282,6 +286,7 @@ class Model(Layer):
 
     def _train_step(self, runner: Runner, batch: tuple[Any, ...]) -> Any:
         """The sums that the step reports."""
+        self.averages.use(False)
         set_scalars(runner, self.state, self.optimizer)
         try:
             sums, = runner.call(batch)
@@ -319,6 +324,7 @@ class Model(Layer):
 
     def _evaluate(self, data: Any, batch_size: int, what: str = "") -> dict[str, float]:
         """data: a DataSet, a tuple (x, y[, sample_weight]), or an iterable of such tuples."""
+        self.averages.use(True)
         if isinstance(data, tuple):
             data = dataset.make(self, data[0], data[1], data[2] if len(data) > 2 else None, what=what)
         parts = [data] if isinstance(data, DataSet) else (batch_of(self, item) for item in data)
@@ -377,6 +383,9 @@ class Model(Layer):
 
     def _predictor(self, xs: Sequence[np.ndarray]) -> Runner:
         """This thread's runner for inputs of these shapes, its packed weights up to date."""
+        if self.averages.in_place != self.averages.kept:
+            with self._lock:
+                self.averages.use(True)
         local, store, shapes = self._local, self.store, tuple(a.shape for a in xs)
         if not hasattr(local, "runners"):
             local.runners, local.made = {}, {}
@@ -397,10 +406,30 @@ class Model(Layer):
         return super().get_weights()
 
     def set_weights(self, weights: list[Any]) -> None:
-        """Copies weights in; nothing is changed if one does not fit."""
+        """Copies weights in; nothing is changed if one does not fit.  Averages of weights begin with them."""
         if self.built:
             self.ensure_store()
         super().set_weights(weights)
+        self.averages.restart()
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Writes the weights alone, to a safetensors file: names are those of the layers, "block/dense/kernel"."""
+        from dlcore.training import weight_files
+        weight_files.save(self, path)
+
+    def load_weights(self, path: str | os.PathLike[str], skip_mismatch: bool = False) -> list[str]:
+        """Copies in the weights of a safetensors file, a model file or a folder; returns the names of those taken.
+
+        skip_mismatch: those that the file has not, or has in another shape, are left as they are.  Without it a
+        ModelFileError names them.  Nothing is changed where an error is raised."""
+        from dlcore.training import weight_files
+        return weight_files.load(self, path, skip_mismatch)
+
+    def freeze(self, *patterns: str) -> list[str]:
+        """Sets `trainable = False` for the layers whose path or name matches one of the patterns ("block_*", "embedding");
+        returns their paths.  To be called before `compile`.  UsageError for a pattern that matches none."""
+        from dlcore.training import weight_files
+        return weight_files.freeze(self, patterns)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes layers, weights, and what `compile` was told, with the optimizer's state, to one file."""

@@ -53,9 +53,11 @@ class Objective:
         kind = self.losses[i].targets
         return "integers" if kind == "any" and array.dtype != np.float32 else kind
 
-    def tensors(self, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None) -> tuple[Tensor, Tensor,
-                                                                                                    Tensor]:
-        """(loss per sample, sums of what is reported: f32[width], the loss per sample times its weight)."""
+    def tensors(self, outputs: list[Tensor], targets: list[Tensor], weight: Tensor | None,
+                penalties: Sequence[Tensor] = ()) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss per sample, sums of what is reported: f32[width], the loss per sample times its weight).
+
+        penalties: f32[1] each, that the reported sum of the loss contains."""
         parts, reported = [], []
         for i, loss in enumerate(self.losses):
             out, target = outputs[self.indices[i]], targets[i]
@@ -72,6 +74,8 @@ class Objective:
                 value = per_sample(metric(targets[i], outputs[self.indices[i]]), metric.name)
                 reported.append(ops.mul(value, weight) if by_weight and weight is not None else value)
         sums = [ops.sum(t) for t in (weighted, *reported)]
+        for penalty in penalties:
+            sums[0] = ops.add(sums[0], penalty)
         if self.by_weight:
             sums.append(ops.fill(total.shape[0], 1, graph=total.graph) if weight is None else ops.sum(weight))
         return total, sums[0] if len(sums) == 1 else sums[0].graph.concat(sums), weighted

@@ -16,6 +16,7 @@ import numpy as np
 from dlcore.errors import UsageError
 from dlcore.graph.cache import ProgramCache, program_bytes
 from dlcore.layers.trace import Trace, tracing
+from dlcore.training.accumulated import Accumulated, micro_signatures
 from dlcore.training.arrays import DTYPES
 
 if TYPE_CHECKING:
@@ -91,18 +92,38 @@ def make(model: Model, s: Signature) -> Program:
         outputs = model.network.apply(x)
         if s.kind == "predict":
             return plan(graph, dict(zip(model.network.output_names(), outputs, strict=True)))
-        total, sums, weighted = model.objective.tensors(outputs, y, weight)
+        penalised = [v for v in model.trained_variables if v.regularizer is not None and v.key in graph.leaves]
+        penalty = sum_of([v.regularizer(trace.tensor(v)) for v in penalised])
+        activity = sum_of(trace.penalties)
+        extra = [] if penalty is None else [ops.scale(penalty, float(s.batch))]
+        extra += [] if activity is None else [ops.sum(activity)]
+        total, sums, weighted = model.objective.tensors(outputs, y, weight, extra)
         if s.kind == "evaluate":
             return plan(graph, {"sums": sums})
         weights = [trace.tensor(v) for v in model.trained_variables if v.key in graph.leaves]
         if not weights:
             raise UsageError("the model has no weights to train", hint="add layers, or set layer.trainable = True")
         seeds = {} if weight is None else {total: ops.scale(weight, Slot("loss_scale"))}
+        if activity is not None:            # sample weights do not weigh it
+            total, seeds = ops.add(weighted, activity), {}
+        gradients = {total: weights}
+        if penalty is not None:             # once per step: `loss_scale` is 1 / batch, or 1 / batch of the whole step
+            gradients[penalty] = [trace.tensor(v) for v in penalised]
+            seeds[penalty] = ops.scale(ops.fill(Slot("loss_scale"), 1, graph=graph), float(s.batch))
 
         def updates() -> None:
             ops.check_finite(weighted, graph.status)
             model.optimizer.update(graph, weights)
-        return plan(graph, {"sums": sums}, gradients={total: weights}, seeds=seeds, updates=updates)
+        return plan(graph, {"sums": sums}, gradients=gradients, seeds=seeds, updates=updates)
+
+
+def sum_of(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The sum of tensors of one shape; None of none."""
+    from dlcore import ops
+    total = tensors[0] if tensors else None
+    for t in tensors[1:]:
+        total = ops.add(total, t)
+    return total
 
 
 @dataclass
@@ -168,18 +189,38 @@ class Programs:
 
     def runner(self, s: Signature, seed: int = 0) -> Runner:
         """A runner whose inputs are batches; kept for the next batch of this signature."""
-        program = self.program(s)
-        found = self.runners.get(s, lambda: self.bind(program, s, {}, seed))
+        self.plan(s)
+        found = self.runners.get(s, lambda: self.trainer(s, {}, seed))
         if found.generation != self.model.store.generation:         # the memory has moved
             self.runners.clear()
-            found = self.runners.get(s, lambda: self.bind(program, s, {}, seed))
+            found = self.runners.get(s, lambda: self.trainer(s, {}, seed))
         return found
+
+    @property
+    def micro_batches(self) -> int:
+        """How many there are in a step."""
+        return self.model.optimizer.gradient_accumulation_steps or 1 if self.model.optimizer is not None else 1
+
+    def plan(self, s: Signature) -> None:
+        """Makes the programs of a signature.  What is to run on the same memory is planned before any of it is bound."""
+        if s.kind != "train" or self.micro_batches == 1:
+            self.program(s)
+        else:
+            for _, small in micro_signatures(s, self.micro_batches):
+                self.program(small)
+
+    def trainer(self, s: Signature, data: dict[str, np.ndarray], seed: int) -> Any:
+        """A Runner, or for a step of several micro-batches what is like one, on these data sets (those it reads)."""
+        if s.kind == "train" and self.micro_batches > 1:
+            return Accumulated(self, s, self.micro_batches, data, seed)
+        return self.bind(self.program(s), s, data, seed)
 
     def bind(self, program: Program, s: Signature, data: dict[str, np.ndarray], seed: int) -> Runner:
         """An instance of the program on the model's weights and these data sets."""
         store: WeightStore = self.model.store
-        instance = store.bind(program, data)
-        constants = {"seed": seed, "loss_scale": 1.0 / s.batch}
+        instance = store.bind(program, {name: a for name, a in data.items() if name in program.sizes})
+        # of several micro-batches the gradients are summed over rows: the update divides them
+        constants = {"seed": seed, "loss_scale": 1.0 if s.kind == "train" and self.micro_batches > 1 else 1.0 / s.batch}
         runner = Runner(instance, s.batch, {n: v for n, v in constants.items() if n in program.slots},
                         {n: 0 for n in ("lr", "step") if n in program.slots})
         if not s.rows:

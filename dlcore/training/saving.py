@@ -18,7 +18,7 @@ import numpy as np
 from dlcore import layers as layers_module
 from dlcore import optim
 from dlcore.errors import DlcoreError, ModelFileError, UsageError
-from dlcore.layers import activations, initializers
+from dlcore.layers import activations, initializers, regularizers
 from dlcore.layers.initializers import Initializer
 from dlcore.layers.layer import Input, Layer, Symbol, Variable, mapped
 from dlcore.training import losses
@@ -46,6 +46,10 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise UsageError("a model without shapes cannot be saved",
                          hint="give its first layer an input_shape, or fit it")
     model.ensure_store()
+    if model.averages.kept and not model.averages.in_place:
+        with model.averages.used(True):         # in the middle of an epoch: what is saved is what is used
+            config, tensors = parts(model)
+            return config, {name: tensor.copy() for name, tensor in tensors.items()}
     tensors = {f"weights/{name}": v.array for name, v in named_variables(model).items()}
     config: dict[str, Any] = {"model": model_config(model)}
     if model.optimizer is not None:
@@ -53,6 +57,8 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
                              **model.objective.config()}
         state = model.state
         config["training"] = {"seed": state.seed, "epoch": state.epoch + bool(state.position), "step": state.step}
+        if model.averages.in_place:
+            config["training"]["averages"] = True
         tensors |= {f"optimizer/{name}": view for name, view in model.store.state(model.optimizer.name).items()}
     return config, tensors
 
@@ -132,6 +138,8 @@ def plain(value: Any) -> Any:
     """Constructor arguments as JSON."""
     if isinstance(value, Initializer):
         return {"initializer": initializers.serialise(value)}
+    if isinstance(value, regularizers.Regularizer):
+        return {"regularizer": regularizers.serialise(value)}
     if isinstance(value, Layer):
         return {"layer": layer_config(value)}
     if isinstance(value, Mapping):
@@ -251,6 +259,8 @@ def decoded(value: Any, own: Mapping[str, Any]) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"initializer"}:
             return initializers.get(value["initializer"])
+        if value.keys() == {"regularizer"}:
+            return regularizers.get(value["regularizer"])
         if value.keys() == {"layer"}:
             return make_layer(value["layer"], own)
         return {k: decoded(v, own) for k, v in value.items()}
@@ -296,6 +306,7 @@ def take_compiled(model: Model, compiled: Mapping[str, Any], training: Mapping[s
     model.state = TrainingState(seed, epoch, step=step)
     state = {n.removeprefix("optimizer/"): a for n, a in tensors.items() if n.startswith("optimizer/")}
     model.ensure_store().take_state(state)
+    model.averages.in_place = bool(training.get("averages", False))
 
 
 def make_loss(config: Mapping[str, Any], own: Mapping[str, Any]) -> Any:

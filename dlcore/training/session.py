@@ -60,6 +60,7 @@ class Session:
         except DivergedError as failure:
             if not any(hooks.call("on_divergence", failure)):
                 raise
+        model.averages.use(True)
         hooks.call("on_train_stop")
         hooks.call("on_train_end", report.logs if report else {})
         return self.history
@@ -111,7 +112,9 @@ class Session:
             own = {n: a for n, a in arrays.items() if not n.startswith("callbacks/")}
             state = TrainingState.restore(self.model, own, numbers["state"])
             vars(self.loop.state).update(vars(state))
-            self.first, self.model.optimizer.learning_rate = numbers["first"], numbers["learning_rate"]
+            self.first = numbers["first"]
+            if self.model.optimizer.schedule is None:
+                self.model.optimizer.learning_rate = numbers["learning_rate"]
             self.history.history = {name: list(values) for name, values in numbers["history"].items()}
             self.history.epoch = list(numbers["epoch"])
             self._take_callbacks(numbers["callbacks"], arrays)

@@ -38,8 +38,9 @@ class TrainingState:
         """(arrays by name, numbers): copies, so that training may go on while they are written.
 
         reuse: arrays of an earlier export that nobody needs any more; copies are made into them where they fit."""
-        views = kept(model) | {f"state/{n}": a for n, a in model.store.state(model.optimizer.name).items()}
-        arrays = {name: copied(view, (reuse or {}).get(name)) for name, view in views.items()}
+        with model.averages.used(False):
+            views = kept(model) | {f"state/{n}": a for n, a in model.store.state(model.optimizer.name).items()}
+            arrays = {name: copied(view, (reuse or {}).get(name)) for name, view in views.items()}
         return arrays, {**vars(self), "totals": list(self.totals)}
 
     @classmethod
@@ -58,6 +59,7 @@ class TrainingState:
         for name, view in kept(model).items():              # the memory may have moved
             view[...] = arrays[name]
         store.changed()
+        model.averages.in_place = False
         return cls(**numbers)
 
 
