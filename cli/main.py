@@ -24,6 +24,7 @@ VERBS = {
     "export": "Turn a trained model into one file for another world (C99).",
     "tune": "Search for settings under a budget of time and size.",
     "config": "Make, show, check and compare configurations.",
+    "data": "Check, show, split, convert and fetch data.",
     "profile": "Show each kernel call of a model with its cost and time.",
     "doctor": "Check this installation: CPU level, threads, kernels, gradients.",
     "completion": "Print the completion script of a shell.",

@@ -22,6 +22,8 @@ KEYS = {
     "label_col": ("data", "label-col"),
     "text_col": ("data", "text-col"),
     "augment": ("data", "augment"),
+    "size": ("data", "size"),
+    "skip_bad": ("data", "skip-bad"),
     "folds": ("data", "folds"),
     "fold_kind": ("data", "fold-kind"),
     "group": ("data", "group"),
@@ -84,7 +86,7 @@ class Plan:
 
 FILES = {("data", "train"), ("data", "test")}  # the reader's own lines name them
 FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order")}
-READING = FILES | FOLDING | {("data", "label-col"), ("data", "text-col")}
+READING = FILES | FOLDING | {("data", key) for key in ("label-col", "text-col", "size", "skip-bad")}
 
 
 def make(name: str, options: Mapping[str, Any], settings: Sequence[str], arch: str | None, preset: str | None) -> Plan:

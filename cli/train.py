@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     metavar="CHANGES",
     help="Random changes of training images: crop,flip,rotate=10,brightness=0.2,cutout,mixup, ...; see docs/data.md.",
 )
+@click.option("--size", metavar="HxW", help="Bring images to this size, as 32 or 24x32.  [default: the commonest]")
+@click.option("--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read, and count them.")
 @click.option("--arch", metavar="NAME", help="Architecture of the network.")
 @click.option("--preset", metavar="NAME", help="Named defaults of the task.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part.")
@@ -175,6 +177,7 @@ def _read(console: Console, plan: Plan) -> Any:
     """The training data's parts; `--test` takes the place of a test part that the data has."""
     data = plan.sections["data"]
     columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
+    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
     parts = plan.task.read(data["train"], **columns)
     console.say("data", *parts.train.notes)
     if data["test"]:

@@ -159,10 +159,12 @@ class AugmentedImages(Source):
     weight     one per row, or None
     scale      what pixels are multiplied by (default 1 / peak), then `mean` is subtracted and divided by `std` (per channel)
     shape      of a row as the model takes it, by default that of the images
+    index      numbers of the images to take, by default all; y and weight are theirs
     """
 
     def __init__(self, x: Any, y: Any, augment: Augment, *, weight: Any = None, scale: float | None = None,
-                 mean: Any = 0.0, std: Any = 1.0, peak: float | None = None, shape: tuple[int, ...] | None = None):
+                 mean: Any = 0.0, std: Any = 1.0, peak: float | None = None, shape: tuple[int, ...] | None = None,
+                 index: np.ndarray | None = None):
         images = np.ascontiguousarray(x)
         if images.ndim not in (3, 4) or images.dtype.kind not in "biuf":
             raise DataError("augmentation takes images", expected="(N, H, W) or (N, H, W, C)", got=f"{images.dtype} {images.shape}")
@@ -176,7 +178,7 @@ class AugmentedImages(Source):
         self.gain = np.broadcast_to(np.asarray(factor / std, np.float32), channels).copy()
         self.offset = np.broadcast_to(np.asarray(-np.asarray(mean, np.float64) / std, np.float32), channels).copy()
         self.fill_value = augment.fill / 255.0 * self.peak
-        super().__init__(len(images), shape or images.shape[1:], y, weight)
+        super().__init__(len(images), shape or images.shape[1:], y, weight, index)
         if augment.mixup and y is not None and self.y is not None and self.y.ndim != 2:
             raise UsageError("augment: mixup mixes targets", expected="y of shape (N, classes)",
                              got=f"labels of shape {self.y.shape}", hint="give one-hot rows and train on categorical_crossentropy")
@@ -186,11 +188,12 @@ class AugmentedImages(Source):
         B, (_, height, width, channels) = len(rows), self.images.shape
         moves, colours, holes = np.empty((B, 6), np.float32), np.empty((B, 4), np.float32), np.empty((B, 4), np.int32)
         out = x.reshape(B, height, width, channels)
-        direct("augment_draw")({"rows": rows, "settings": self.settings, "moves": moves, "colours": colours, "holes": holes},
+        places = self.places(rows)
+        direct("augment_draw")({"rows": places, "settings": self.settings, "moves": moves, "colours": colours, "holes": holes},
                                {"seed": seed, "epoch": epoch})
         made = np.empty_like(out) if self.augment.mixup else out
-        direct("augment")({"data": self.images, "rows": rows, "moves": moves, "colours": colours, "holes": holes, "gain": self.gain,
-                           "offset": self.offset, "out": made}, {"fill": self.fill_value, "peak": self.peak})
+        direct("augment")({"data": self.images, "rows": places, "moves": moves, "colours": colours, "holes": holes,
+                           "gain": self.gain, "offset": self.offset, "out": made}, {"fill": self.fill_value, "peak": self.peak})
         super().fill(x, y, rows, seed, epoch, position)
         if self.augment.mixup:
             self._mix(made, x, y, seed, epoch, position)

@@ -1,4 +1,4 @@
-"""Opening data files: plain, gzip or xz, told apart by their first bytes; `-` is standard input."""
+"""Opening data files: plain, gzip, xz or zstandard, told apart by their first bytes; `-` is standard input."""
 from __future__ import annotations
 
 import gzip
@@ -6,14 +6,15 @@ import io
 import lzma
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dlcore.errors import DataError
 
-_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\x00"
+_GZIP, _XZ, _ZST = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
+PACKED = (".gz", ".xz", ".zst")
 
 
 @contextmanager
@@ -47,4 +48,63 @@ def _decompressed(file: BinaryIO) -> BinaryIO:
         return cast(BinaryIO, gzip.GzipFile(fileobj=buffered))
     if head.startswith(_XZ):
         return cast(BinaryIO, lzma.LZMAFile(buffered))
-    return buffered
+    return _zstandard(buffered) if head.startswith(_ZST) else buffered
+
+
+def _zstandard(file: BinaryIO) -> BinaryIO:
+    """By Python's own module (from 3.14 on), else by the package `zstandard`."""
+    try:
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
+        return cast(BinaryIO, io.BufferedReader(_Frames(file, zstd.ZstdDecompressor, zstd.ZstdError)))
+    except ImportError:
+        pass
+    try:
+        import zstandard
+    except ImportError:
+        raise DataError("reading .zst files needs Python 3.14 or the package zstandard",
+                        hint="pip install 'dlcore[arrow]'") from None
+    return cast(BinaryIO, io.BufferedReader(_Frames(file, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError)))
+
+
+class _Frames(io.RawIOBase):
+    """One compressed frame after the other.  EOFError where the last is cut short or one is damaged."""
+
+    PIECE = 1 << 16
+
+    def __init__(self, file: BinaryIO, make: Callable[[], Any], error: type[Exception]):
+        self.file, self.make, self.error = file, make, error
+        self.frame = make()
+        self.rest = self.out = b""
+        self.whole = True                   # nothing of a frame has been read yet
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.out and self._more():
+            pass
+        count = min(len(buffer), len(self.out))
+        buffer[:count], self.out = self.out[:count], self.out[count:]
+        return count
+
+    def _more(self) -> bool:
+        """Decompresses the next piece; False at the end of the file."""
+        data = self.rest or self.file.read(self.PIECE)
+        if not data:
+            if not self.whole:
+                raise EOFError("the last frame is cut short")
+            return False
+        try:
+            self.out = self.frame.decompress(data)
+        except self.error as fault:
+            raise EOFError(str(fault)) from fault
+        self.whole, self.rest = self.frame.eof, self.frame.unused_data if self.frame.eof else b""
+        if self.whole:
+            self.frame = self.make()
+        return True
+
+
+def bare(name: str) -> str:
+    """A file's name in small letters without the ending of a packed file."""
+    name = name.lower()
+    return next((name.removesuffix(end) for end in PACKED if name.endswith(end)), name)

@@ -1,21 +1,27 @@
-"""A folder per class, with PNG or JPEG files in it; or `train` and `test` folders of such folders.  Needs Pillow."""
+"""A folder per class with pictures in it, `train` and `test` folders of such folders, or a table of paths and labels."""
 from __future__ import annotations
 
-import io
-import struct
-import zlib
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.pictures import SUFFIXES, choose_shape, read_pictures
 from dlcore.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+_TRAIN, _TEST = ("train", "training"), ("test", "testing", "val", "valid", "validation")
+PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
+
+
+@dataclass
+class Listing:
+    """Picture files and their labels.  empty: class folders without pictures."""
+
+    files: list[Path] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
 
 
 def is_image_folder(folder: Path) -> bool:
@@ -23,93 +29,86 @@ def is_image_folder(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for pattern in ("*/*", "*/*/*") for path in folder.glob(pattern))
 
 
-def read_image_folder(folder: str | Path) -> Parts:
-    """Images (N, H, W) or (N, H, W, 3) of u8 and their folders' names as answers.
-
-    Images of another size than most are resized to the size of most, which is noted.  Raises `DataError`.
-    """
-    folder = Path(folder)
+def part_folders(folder: Path) -> tuple[Path, Path | None]:
+    """The folders of the training part and, if there is one, of the test part."""
     children = {child.name.lower(): child for child in folder.iterdir() if child.is_dir()}
     train = next((children[name] for name in _TRAIN if name in children), None)
-    test = next((children[name] for name in _TEST if name in children), None)
     if train is None or not any(child.is_dir() for child in train.iterdir()):
-        return Parts(_read_part(folder, "train", None))
-    part = _read_part(train, "train", None)
+        return folder, None
+    return train, next((children[name] for name in _TEST if name in children), None)
+
+
+def read_image_folder(folder: str | Path, size: tuple[int, int] | None = None, skip_bad: bool = False,
+                      shape: tuple[int, ...] | None = None) -> Parts:
+    """Images (N, H, W) or (N, H, W, 3) of u8 and their folders' names as answers.
+
+    Images of another size than `size`, by default the commonest, are resized, which is noted; `shape` gives the channels too.
+    Files that cannot be read raise `DataError`, or are left out and counted with `skip_bad`."""
+    train, test = part_folders(Path(folder))
+    part = read_listing(list_folder(train), train, "train", size, skip_bad, shape)
     assert isinstance(part.x, np.ndarray)
-    return Parts(part, None if test is None else _read_part(test, "test", part.x.shape[1:]))
+    if test is None:
+        return Parts(part)
+    return Parts(part, read_listing(list_folder(test), test, "test", None, skip_bad, part.x.shape[1:]))
+
+
+def list_folder(folder: Path) -> Listing:
+    """The pictures of a folder of class folders, in order of their names.  Raises `DataError` if there are none."""
+    listing = Listing()
+    for child in sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
+        found = sorted(path for path in child.iterdir() if path.suffix.lower() in SUFFIXES)
+        listing.files += found
+        listing.labels += [child.name] * len(found)
+        if not found:
+            listing.empty.append(child.name)
+    if not listing.files:
+        raise DataError("the folder holds no images", where=str(folder),
+                        expected="a folder per class with .png or .jpg files in it")
+    return listing
+
+
+def list_table(path: Path, label_col: str = "") -> Listing:
+    """The pictures that a table names, in a column such as `path` or `image`, relative to the table's folder."""
+    from dlcore.data.table import answers, read_table
+    table = read_table(path, known=PATH_COLUMNS)
+    column = next((name for name in table.names if name.lower() in PATH_COLUMNS), "")
+    if not column:
+        raise DataError("the table names no pictures", where=str(path), expected=f"a column {', '.join(PATH_COLUMNS)}",
+                        got=", ".join(table.names[:20]))
+    table, _, labels = answers(table, label_col)
+    names = list(table.columns[column])
+    missing = [i for i, name in enumerate(names) if name is None or not (path.parent / str(name)).is_file()]
+    if missing:
+        raise DataError("there is no such picture", where=table.place(missing[0], column), got=str(names[missing[0]]),
+                        hint=f"{len(missing):,} are missing; paths are relative to the table's folder")
+    return Listing([path.parent / str(name) for name in names], [str(label) for label in labels])
+
+
+def read_listing(listing: Listing, source: Path, part: str, size: tuple[int, int] | None, skip_bad: bool,
+                 shape: tuple[int, ...] | None) -> Dataset:
+    """The pictures of a listing as a `Dataset`, with notes on what was resized and left out."""
+    files, others = listing.files, 0
+    bad: dict[Path, str] = {}
+    if shape is None:
+        chosen = choose_shape(files, size, skip_bad)
+        shape, others, bad = chosen.shape, chosen.others, chosen.bad
+    kept = [i for i, path in enumerate(files) if path not in bad]
+    images, late = read_pictures([files[i] for i in kept], shape, skip_bad)
+    bad |= {files[kept[i]]: why for i, why in late.items()}
+    labels = np.array([listing.labels[i] for j, i in enumerate(kept) if j not in late])
+    if not len(images):
+        raise DataError("no picture can be read", where=str(source))
+    notes = [f"{part}: {len(images):,} images of {'x'.join(map(str, shape))} in {len(set(labels.tolist()))} folders of {source}"]
+    if others:
+        notes.append(f"{others:,} images have another size and are resized")
+    if bad:
+        few = ", ".join(str(path) for path in list(bad)[:3])
+        notes.append(f"{len(bad):,} images cannot be read and are left out: {few}{', ...' if len(bad) > 3 else ''}")
+    if listing.empty:
+        notes.append(f"{len(listing.empty):,} folders hold no images: {', '.join(listing.empty[:5])}")
+    return Dataset(images, labels, str(source), tuple(notes))
 
 
 def read_image_files(paths: Sequence[Path], shape: tuple[int, ...]) -> np.ndarray:
-    """Images of any size, brought to `shape`: (H, W) grey or (H, W, 3) colour, u8.  Raises `DataError`."""
-    pillow = _pillow()
-    images = np.empty((len(paths), *shape), np.uint8)
-    for i, path in enumerate(paths):
-        images[i] = _load(pillow, path, "L" if len(shape) == 2 else "RGB", (shape[1], shape[0]))
-    return images
-
-
-def _read_part(folder: Path, part: str, shape: tuple[int, ...] | None) -> Dataset:
-    files: list[Path] = []
-    labels: list[str] = []
-    for child in sorted(child for child in folder.iterdir() if child.is_dir()):
-        found = sorted(path for path in child.iterdir() if path.suffix.lower() in SUFFIXES)
-        files += found
-        labels += [child.name] * len(found)
-    if not files:
-        raise DataError("the folder holds no images", where=str(folder),
-                        expected="a folder per class with .png or .jpg files in it")
-    others = 0
-    if shape is None:
-        shape, others = _common_shape(_pillow(), files)
-    note = f"{part}: {len(files):,} images of {'x'.join(map(str, shape))} in {len(set(labels))} folders of {folder}"
-    notes = (note, f"{others:,} images have another size and are resized") if others else (note,)
-    return Dataset(read_image_files(files, shape), np.array(labels), str(folder), notes)
-
-
-def _pillow() -> ModuleType:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise DataError("reading PNG and JPEG files needs Pillow", hint="pip install 'dlcore[image]'") from None
-    return Image
-
-
-def _common_shape(pillow: ModuleType, files: Sequence[Path]) -> tuple[tuple[int, ...], int]:
-    """The commonest size, with three channels if any image has colour, and how many images have another size."""
-    sizes: Counter[tuple[int, int]] = Counter()
-    grey = True
-    for path in files:
-        with _Faults(pillow, path), pillow.open(path) as image:
-            sizes[image.size] += 1
-            grey = grey and image.mode in ("1", "L", "LA", "I", "I;16")
-    (width, height), count = min(sizes.items(), key=lambda item: (-item[1], item[0]))
-    return ((height, width) if grey else (height, width, 3)), len(files) - count
-
-
-def _load(pillow: ModuleType, path: Path, mode: str, size: tuple[int, int]) -> np.ndarray:
-    with _Faults(pillow, path):
-        data = path.read_bytes()
-        # the decoder stops at the last pixel; `verify` reads to the end of a PNG, and checks what it reads
-        pillow.open(io.BytesIO(data)).verify()
-        image = pillow.open(io.BytesIO(data))
-        if image.mode.startswith("I"):                     # 16 bits a pixel: Pillow's own conversion would clip
-            image = pillow.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
-        converted = image.convert(mode)
-        return np.asarray(converted if converted.size == size else converted.resize(size, pillow.Resampling.BILINEAR))
-
-
-class _Faults:
-    """Turns what Pillow raises on a damaged file into a `DataError` that names the file."""
-
-    def __init__(self, pillow: ModuleType, path: Path):
-        self.kinds = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError,
-                      MemoryError, struct.error, zlib.error, pillow.DecompressionBombError)
-        self.path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, self.kinds) and not isinstance(error, DataError):
-            raise DataError("the image is cut short, damaged or no image", where=str(self.path),
-                            got=str(error)) from error
+    """Images of any size, brought to `shape`: (H, W) or (H, W, 1) grey, (H, W, 3) colour, u8.  Raises `DataError`."""
+    return read_pictures(paths, shape)[0]

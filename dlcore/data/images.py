@@ -1,4 +1,4 @@
-"""Images wherever they lie: a folder of idx files, a folder per class, an `.npz` archive, one idx or image file."""
+"""Images wherever they lie: idx files, a folder per class, a table of paths, an `.npz` archive, a cache, one idx or image file."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,26 +7,60 @@ import numpy as np
 
 from dlcore.data.arrays import read_npz
 from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.files import bare
 from dlcore.data.idx import find_idx, read_idx, read_idx_folder
-from dlcore.data.image_folder import SUFFIXES, is_image_folder, read_image_files, read_image_folder
+from dlcore.data.image_folder import is_image_folder, list_table, read_image_files, read_image_folder, read_listing
+from dlcore.data.pictures import SUFFIXES, resize
 from dlcore.errors import DataError
 
+_TABLES = (".csv", ".tsv", ".jsonl")
 
-def read_images(source: str | Path) -> Parts:
-    """Images with answers, in the parts that the source has.  Raises `DataError`."""
+
+def read_images(source: str | Path, size: tuple[int, int] | None = None, skip_bad: bool = False,
+                shape: tuple[int, ...] | None = None, label_col: str = "") -> Parts:
+    """Images with answers, in the parts that the source has, brought to `size` or to the `shape` of a model.
+
+    skip_bad: files that cannot be read are left out and counted, not raised.  Raises `DataError`."""
     path = Path(source)
+    if path.suffix == ".cache":
+        from dlcore.data.cache import open_cache
+        return Parts(open_cache(path).dataset())
+    if not path.exists():
+        raise DataError("there is no such file or folder", where=str(path))
+    if path.is_dir() and is_image_folder(path) and not find_idx(path):
+        return read_image_folder(path, size, skip_bad, shape)
+    if Path(bare(path.name)).suffix in _TABLES:
+        return Parts(read_listing(list_table(path, label_col), path, "train", size, skip_bad, shape))
+    parts = _arrays(path)
+    target = shape[:2] if shape else size
+    return parts if target is None else Parts(*(part and resized(part, target) for part in parts))
+
+
+def _arrays(path: Path) -> Parts:
     if path.is_dir():
         if find_idx(path):
             return read_idx_folder(path)
-        if is_image_folder(path):
-            return read_image_folder(path)
         raise DataError("the folder holds no images that can be read", where=str(path),
                         expected="idx files as MNIST's, or a folder per class with .png or .jpg files in it")
-    if not path.exists():
-        raise DataError("there is no such file or folder", where=str(path))
     if path.suffix.lower() == ".npz":
         return read_npz(path)
-    raise DataError("images with answers are read from a folder or an .npz archive", where=str(path))
+    raise DataError("images with answers are read from a folder, a table of paths, an .npz archive or a cache", where=str(path))
+
+
+def resized(part: Dataset, size: tuple[int, int]) -> Dataset:
+    """A part whose images are of this size, resized where they are of another.  u8 only: `DataError` for others."""
+    x = part.x
+    assert isinstance(x, np.ndarray)
+    if x.shape[1:3] == tuple(size):
+        return part
+    if x.dtype != np.uint8:
+        raise DataError("only images of bytes can be resized", where=part.source, expected="uint8", got=str(x.dtype))
+    images = x.reshape(*x.shape[:3], -1)
+    out = np.empty((len(x), *size, images.shape[3]), np.uint8)
+    for begin in range(0, len(x), 256):
+        resize(list(images[begin:begin + 256]), out[begin:begin + 256])
+    note = f"resized from {x.shape[1]}x{x.shape[2]} to {size[0]}x{size[1]}"
+    return Dataset(out.reshape(len(x), *size, *x.shape[3:]), part.y, part.source, (*part.notes, note))
 
 
 def read_inputs(source: str | Path, shape: tuple[int, ...]) -> Dataset:
@@ -40,7 +74,7 @@ def read_inputs(source: str | Path, shape: tuple[int, ...]) -> Dataset:
         files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         if files:
             return Dataset(read_image_files(files, shape), None, str(path), (f"{len(files):,} images of {path}",))
-        return read_images(path).held_out()
+        return read_images(path, shape=shape).held_out()
     if name.endswith(SUFFIXES):
         return Dataset(read_image_files([path], shape), None, str(path))
     if name.endswith(".npz"):

@@ -20,14 +20,26 @@ from dlcore.data.kernels import direct
 from dlcore.errors import DataError
 
 
+def mapped(array: Any) -> bool:
+    """Whether the array's memory is that of a file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return False
+
+
 class Source:
     """Rows for `Model.fit` that are made batch by batch.  A subclass's `fill` writes x, and calls this one's for the targets.
 
     rows: how many there are;  shape: of one row of x;  y: targets (N, ...) or None;  weight: f32 (N,) or None
+    index: where in the data each row lies, by default at its own number; `places` says it for a batch
     """
 
-    def __init__(self, rows: int, shape: tuple[int, ...], y: Any = None, weight: Any = None):
-        self.rows, self.shape = rows, tuple(shape)
+    def __init__(self, rows: int, shape: tuple[int, ...], y: Any = None, weight: Any = None, index: np.ndarray | None = None):
+        self.rows, self.shape = rows if index is None else len(index), tuple(shape)
+        self.index = None if index is None else np.ascontiguousarray(index, np.int32)
+        rows = self.rows
         self.y = None if y is None else np.asarray(y)
         self.weight = None if weight is None else np.asarray(weight, np.float32)
         for name, array in (("y", self.y), ("weight", self.weight)):
@@ -36,6 +48,10 @@ class Source:
 
     def __len__(self) -> int:
         return self.rows
+
+    def places(self, rows: np.ndarray) -> np.ndarray:
+        """Where these rows lie in the data, i32."""
+        return rows if self.index is None else self.index[rows]
 
     def fill(self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int, epoch: int, position: int) -> None:
         """Writes the batch of these rows (i32[B], checked) into x f32[B, ...] and y.  Called in the loader's thread."""
@@ -49,18 +65,35 @@ class MappedRows(Source):
     x: u8, f32, i32 or i64 (N, ...).  Page faults then stop the loader's thread, not the training step."""
 
     def __init__(self, x: np.ndarray, y: Any = None, *, weight: Any = None, scale: float = 1.0, shift: float = 0.0,
-                 shape: tuple[int, ...] | None = None):
-        super().__init__(len(x), shape or x.shape[1:], y, weight)
+                 shape: tuple[int, ...] | None = None, index: np.ndarray | None = None):
+        super().__init__(len(x), shape or x.shape[1:], y, weight, index)
         self.data, self.scale, self.shift = x.reshape(len(x), -1), scale, shift
 
     def fill(self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int, epoch: int, position: int) -> None:
         """Gathers the rows; integers of ids stay integers."""
         if x.dtype == np.float32:
-            direct("gather_rows")({"data": self.data, "ids": rows, "out": x.reshape(len(rows), -1)},
+            direct("gather_rows")({"data": self.data, "ids": self.places(rows), "out": x.reshape(len(rows), -1)},
                                   {"scale": self.scale, "shift": self.shift})
         else:
-            x[...] = self.data[rows].reshape(x.shape)
+            x[...] = self.data[self.places(rows)].reshape(x.shape)
         super().fill(x, y, rows, seed, epoch, position)
+
+
+class Pieces:
+    """A source's rows as batches (x, y) in order, made when they are asked for: validation data larger than memory."""
+
+    def __init__(self, source: Source, size: int = 256):
+        self.source, self.size = source, size
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """x f32, y as the source's."""
+        source = self.source
+        assert source.y is not None
+        for begin in range(0, source.rows, self.size):
+            rows = np.arange(begin, min(begin + self.size, source.rows), dtype=np.int32)
+            x, y = np.empty((len(rows), *source.shape), np.float32), np.empty((len(rows), *source.y.shape[1:]), source.y.dtype)
+            source.fill(x, y, rows, 0, 0, begin // self.size)
+            yield x, y
 
 
 @dataclass

@@ -16,7 +16,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dlcore.data.files import open_data
+from dlcore.data import formats
+from dlcore.data.files import bare, open_data
 from dlcore.errors import DataError
 
 Cell: TypeAlias = str | float | int | bool | None
@@ -65,21 +66,34 @@ class Table:
 
 
 def read_table(source: str | Path, header: bool | None = None, known: Collection[str] = ()) -> Table:
-    """Read csv, tsv or jsonl, plain, gz or xz; `-` is standard input, where the first line tells which it is.
+    """Read csv, tsv, jsonl, fastText, libsvm or lines of text, plain or packed (gz, xz, zst), or npz, parquet and Arrow
+    files; `-` is standard input, where the first line tells which it is.
 
     `header` says whether the first row names the columns; None decides by the rows, and notes it.  Columns without
     names are called `c1`, `c2`, ...  A first row with one of the names in `known` is taken for a header.
     Raises `DataError` naming the row if one is too short, too long or malformed, or if there are no rows.
     """
+    suffix = Path(bare(str(source))).suffix
+    if suffix == ".npz" or suffix in formats.ARROW:
+        return formats.from_npz(Path(source)) if suffix == ".npz" else formats.from_arrow_file(Path(source))
+    return parse_table(read_text(source), str(source), header, known)
+
+
+def read_text(source: str | Path) -> str:
+    """The whole text of a file, UTF-8, plain or packed.  DataError names the line of bytes that are none."""
     with open_data(source) as file:
-        data = file.read()
-    text = _decode(data, source)
+        return _decode(file.read(), source)
+
+
+def parse_table(text: str, source: str, header: bool | None = None, known: Collection[str] = ()) -> Table:
+    """The table in this text, of a file named `source`."""
     if not text.strip():
-        raise DataError("the file is empty", where=str(source))
-    kind = _kind(str(source), text)
-    if kind == "jsonl":
-        return _from_jsonl(text, str(source))
-    return _from_separated(text, str(source), kind, header, known)
+        raise DataError("the file is empty", where=source)
+    kind = table_kind(source, text)
+    readers = {"jsonl": _from_jsonl, "fasttext": formats.from_fasttext, "libsvm": formats.from_libsvm, "text": formats.from_lines}
+    if kind in readers:
+        return readers[kind](text, source)
+    return _from_separated(text, source, kind, header, known)
 
 
 def _decode(data: bytes, source: str | Path) -> str:
@@ -92,10 +106,14 @@ def _decode(data: bytes, source: str | Path) -> str:
                         hint="convert it, for example with iconv -f latin1 -t utf-8") from None
 
 
-def _kind(source: str, text: str) -> str:
-    """jsonl, or the character between cells."""
-    name = source.lower().removesuffix(".gz").removesuffix(".xz")
+def table_kind(source: str, text: str) -> str:
+    """"jsonl", "fasttext", "libsvm", "text", or the character between cells."""
+    name = bare(source)
     first = text.lstrip().partition("\n")[0]
+    by_name = formats.SUFFIXES.get(Path(name).suffix, "")
+    by_content = "" if name.endswith((".csv", ".tsv")) else formats.told_by_content(first)
+    if by_name or by_content:
+        return by_content if by_content and by_name in ("", "text") else by_name
     if name.endswith((".tsv", ".tab")):
         return "\t"
     if name.endswith((".jsonl", ".ndjson", ".json")) or (first.startswith("{") and not name.endswith(".csv")):
@@ -216,7 +234,8 @@ def _columns(records: Sequence[Mapping[str, Cell]]) -> dict[str, Column]:
 
 
 def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
-    """Rows in memory as a table: a Table, a data frame, an array (N, columns), dicts, or lists of cells.
+    """Rows in memory as a table: a Table, a data frame, an array (N, columns), dicts, or lists of cells; anything with
+    `__array__`, `__dlpack__` or the Arrow C stream.
 
     `names` are those that columns without names take, `c1`, `c2`, ... by default.  Raises `DataError`.
     """
@@ -226,10 +245,16 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
         raise DataError("sparse matrices are not taken", got=type(x).__name__, hint="x.toarray() makes it dense")
     if isinstance(x, Mapping):
         x = [x]
+    # pandas has it too, and then asks for pyarrow
+    if hasattr(x, "__arrow_c_stream__") and not type(x).__module__.startswith("pandas"):
+        from dlcore.data.arrow import from_stream
+        return from_stream(x)
     if hasattr(x, "columns") and hasattr(x, "__len__"):                 # pandas, polars
         return _from_series({str(name): x[name] for name in x.columns}, len(x))
     if hasattr(x, "__array__"):
         return _from_array(np.asarray(x), names)
+    if hasattr(x, "__dlpack__"):
+        return _from_array(np.from_dlpack(x), names)
     records = list(x)
     if records and isinstance(records[0], Mapping):
         checked = [{str(name): cell(value, f"row {i}, column {name!r}") for name, value in record.items()}

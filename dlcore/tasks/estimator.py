@@ -114,9 +114,13 @@ class Estimator:
         """Raw inputs as the network takes them: f32 (N, width)."""
         raise NotImplementedError
 
-    def _training(self, x: Any, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
-        """Checked inputs to train on: encoded, or a source that makes each batch when it is needed."""
-        return self._inputs(x)
+    def _training(self, x: Any, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
+        """These rows of the inputs to train on: encoded, or a source that makes each batch when it is needed."""
+        return self._inputs(take(x, rows))
+
+    def _held_back(self, x: Any, rows: np.ndarray, targets: np.ndarray) -> Any:
+        """These rows to validate on: encoded, with targets; or an iterable of such batches."""
+        return self._inputs(take(x, rows)), targets
 
     def _parts(self) -> dict[str, Any]:
         """The fitted preprocessing for a model file: file name -> JSON."""
@@ -156,7 +160,7 @@ class Estimator:
             say(line)
         validation = self._validation(x, targets, val, validation_data)
         taken = targets[train], None if weight is None else weight[train].astype(np.float32)
-        self._train(self._training(take(x, train), *taken), *taken, validation, callbacks, say)
+        self._train(self._training(x, train, *taken), *taken, validation, callbacks, say)
         return self
 
     def _check_params(self) -> None:
@@ -182,7 +186,7 @@ class Estimator:
             given = validation_data if isinstance(validation_data, tuple) else (validation_data, None)
             x_val, y_val = pair(given[0], given[1], "the validation data")
             return self._inputs(x_val), self._targets(y_val)
-        return (self._inputs(take(x, val)), targets[val]) if len(val) else None
+        return self._held_back(x, val, targets[val]) if len(val) else None
 
     def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
@@ -203,7 +207,7 @@ class Estimator:
         best = BestWeights(self.patience) if validation else None
         steps = -(-len(inputs) // self.batch_size)
         own: list[Callback] = [Schedule(self.lr, self.schedule, self.epochs, steps)] if self.schedule != "constant" else []
-        if validation and settings.mixes_targets(self):
+        if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
         history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,
                               validation_data=validation, sample_weight=None if loaded else weight,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.files import bare
 from dlcore.data.preprocess import ImagePreprocessor
 from dlcore.errors import UsageError
 from dlcore.tasks.estimator import Estimator, renamed
@@ -51,16 +52,26 @@ class ImageClassifier(Classifier):
             from dlcore.data.augment import Augment
             Augment.parse(self.augment)
 
-    def _training(self, x: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
-        if not self.augment:
-            return super()._training(x, targets, weight)
+    def _training(self, x: np.ndarray, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
         from dlcore.data.augment import Augment
-        from dlcore.tasks import settings
-        if settings.mixes_targets(self):
-            targets = settings.one_hot(targets, self._outputs())
+        from dlcore.data.loader import MappedRows, mapped
         found, scale = self._preprocessor.check(x), self._preprocessor.scale
-        return Augment.parse(self.augment)(found, targets, weight=weight, scale=scale, peak=1 / scale,
-                                           shape=(self._preprocessor.width,))
+        options: dict[str, Any] = {"weight": weight, "scale": scale, "shape": (self._preprocessor.width,), "index": rows}
+        if self.augment:
+            return Augment.parse(self.augment)(found, self._soft(targets), peak=1 / scale, **options)
+        return MappedRows(found, targets, **options) if mapped(x) else super()._training(x, rows, targets, weight)
+
+    def _held_back(self, x: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> Any:
+        from dlcore.data.loader import MappedRows, Pieces, mapped
+        if not mapped(x):
+            return super()._held_back(x, rows, targets)
+        shape = (self._preprocessor.width,)
+        return Pieces(MappedRows(x, self._soft(targets), scale=self._preprocessor.scale, shape=shape, index=rows))
+
+    def _soft(self, targets: np.ndarray) -> np.ndarray:
+        """Labels, or one-hot rows where images are mixed."""
+        from dlcore.tasks import settings
+        return settings.one_hot(targets, self._outputs()) if settings.mixes_targets(self) else targets
 
     def _raw(self, x: Any) -> np.ndarray:
         return np.asarray(x)
@@ -113,20 +124,25 @@ class ImageClassifyTask:
              "model.hidden": "[[128], [256, 128], [512, 512], [1024, 512]]"}
 
     def defaults(self, arch: str) -> Sections:
-        return ImageClassifier().sections()
+        found = ImageClassifier().sections()
+        return {**found, "data": {**found["data"], "size": "", "skip-bad": False}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
-             like: Estimator | None = None) -> Parts:
+             like: Estimator | None = None, size: str | int = "", skip_bad: bool = False) -> Parts:
         from dlcore.data.images import read_images, read_inputs
-        if label_col or text_col:
+        from dlcore.data.pictures import parse_size
+        table = bare(source).endswith((".csv", ".tsv", ".jsonl"))
+        if text_col or (label_col and not table):
             raise UsageError("images have no columns", got=label_col or text_col,
                              hint="leave out --label-col and --text-col")
         if labelled:
-            return read_images(source)
+            shape = like.image_shape if isinstance(like, ImageClassifier) else None
+            return read_images(source, parse_size(str(size)), skip_bad, shape, label_col)
         assert isinstance(like, ImageClassifier)
         return Parts(read_inputs(source, like.image_shape))
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> ImageClassifier:
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
+               **options: Any) -> ImageClassifier:
         return ImageClassifier(random_state=seed, **renamed(options))
 
 

@@ -5,9 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from dlcore.data.loader import MappedRows, Source
+from dlcore.data.loader import MappedRows, Source, mapped
 from dlcore.errors import DataError, UsageError
 from dlcore.training import dataset
 from dlcore.training.callbacks import CallbackList
@@ -35,7 +33,7 @@ def as_source(x: Any, y: Any, sample_weight: Any) -> Source | None:
             raise UsageError("a source has its targets and weights with it",
                              hint="Augment.parse('flip')(x, y), or MappedRows(x, y)")
         return x
-    return MappedRows(x, y, weight=sample_weight) if isinstance(x, np.memmap) and y is not None else None
+    return MappedRows(x, y, weight=sample_weight) if mapped(x) and y is not None else None
 
 
 def array_feed(model: Model, data: DataSet, batch_size: int, shuffle: bool) -> ArrayFeed:
