@@ -7,7 +7,7 @@ wrong input raises `UsageError`, which is a `ValueError`.  `evaluation` measures
 """
 from __future__ import annotations
 
-from dlcore.metrics.bootstrap import Interval, bootstrap_counts, bootstrap_interval, bootstrap_mean
+from dlcore.metrics.bootstrap import Interval, bootstrap_auc, bootstrap_counts, bootstrap_interval, bootstrap_mean
 from dlcore.metrics.classification import (
     accuracy_score,
     balanced_accuracy_score,
@@ -49,7 +49,7 @@ from dlcore.metrics.targets import UndefinedMetricWarning
 
 __all__ = [
     "Interval", "UndefinedMetricWarning", "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score",
-    "bootstrap_counts", "bootstrap_interval", "bootstrap_mean", "brier_score_loss", "calibration_curve",
+    "bootstrap_auc", "bootstrap_counts", "bootstrap_interval", "bootstrap_mean", "brier_score_loss", "calibration_curve",
     "classification_report", "cohen_kappa_score", "confusion_matrix", "expected_calibration_error",
     "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "log_loss", "matthews_corrcoef", "max_error",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss", "mean_squared_error",

@@ -9,6 +9,8 @@ import numpy as np
 from dlcore.errors import UsageError
 from dlcore.metrics.targets import same_length
 
+_CELLS = 1 << 22                        # of drawn confusion matrices that are held at once
+
 
 class Interval(NamedTuple):
     """value: on the rows themselves; low, high: where the resampled values lie with the given confidence."""
@@ -58,10 +60,34 @@ def bootstrap_counts(metric: Callable[[np.ndarray], np.ndarray], counts: np.ndar
     on the number of rows.  `metric` maps (R, C, C) matrices to (R,) values; counts: (C, C) whole numbers.
     """
     _check(n_resamples, confidence)
-    total = int(counts.sum())
-    drawn = np.random.default_rng(seed).multinomial(total, (counts / total).ravel(), n_resamples)
-    values = metric(drawn.reshape(n_resamples, *counts.shape))
-    return interval(float(metric(counts[np.newaxis])[0]), values, confidence)
+    total, filled = int(counts.sum()), np.flatnonzero(counts)
+    drawn = np.random.default_rng(seed).multinomial(total, counts.ravel()[filled] / total, n_resamples)
+    piece, values = max(1, _CELLS // counts.size), []
+    for begin in range(0, n_resamples, piece):
+        rows = drawn[begin:begin + piece]
+        matrices = np.zeros((len(rows), counts.size), np.int64)
+        matrices[:, filled] = rows
+        values.append(metric(matrices.reshape(len(rows), *counts.shape)))
+    return interval(float(metric(counts[np.newaxis])[0]), np.concatenate(values), confidence)
+
+
+def bootstrap_auc(hits: np.ndarray, score: np.ndarray, *, n_resamples: int = 1000, confidence: float = 0.95,
+                  seed: int = 0) -> Interval:
+    """The interval of the area below the ROC curve; hits: (N,) bool.  Scores are ranked once, not for every resample."""
+    _check(n_resamples, confidence)
+    distinct, rank = np.unique(score, return_inverse=True)
+    rng, rows = np.random.default_rng(seed), len(score)
+    # a positive row counts in the second half of the bins
+    place = rank + len(distinct) * hits
+
+    def area(drawn: np.ndarray) -> float:
+        negative, found = np.bincount(drawn, minlength=2 * len(distinct)).reshape(2, -1)
+        pairs = int(negative.sum()) * int(found.sum())
+        above = found.sum() - np.cumsum(found)
+        return float(negative @ (above + found / 2)) / pairs if pairs else float("nan")
+
+    values = np.array([area(place[rng.integers(0, rows, rows)]) for _ in range(n_resamples)])
+    return interval(area(place), values, confidence)
 
 
 def interval(value: float, resampled: np.ndarray, confidence: float) -> Interval:

@@ -41,6 +41,11 @@ def _centred(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     return values - _mean(values, weight)
 
 
+def _squares(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
+    error = true - pred
+    return np.square(error, out=error)
+
+
 def _combine(values: np.ndarray, multioutput: Any) -> Any:
     if isinstance(multioutput, str):
         if multioutput == "raw_values":
@@ -58,14 +63,14 @@ def mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                        multioutput: Any = "uniform_average") -> Any:
     """The mean of (y_true - y_pred)^2."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    return _combine(_mean(np.square(true - pred), weight), multioutput)
+    return _combine(_mean(_squares(true, pred), weight), multioutput)
 
 
 def root_mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                             multioutput: Any = "uniform_average") -> Any:
     """The root of the mean squared error of each column."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    return _combine(np.sqrt(_mean(np.square(true - pred), weight)), multioutput)
+    return _combine(np.sqrt(_mean(_squares(true, pred), weight)), multioutput)
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
@@ -140,7 +145,7 @@ def r2_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput
         warnings.warn("R squared needs at least two rows", UndefinedMetricWarning, stacklevel=2)
         return float("nan")
     rows = np.ones(len(true)) if weight is None else weight
-    residual = rows @ np.square(true - pred)
+    residual = rows @ _squares(true, pred)
     spread = rows @ np.square(_centred(true, weight))
     return _explained(residual, spread, multioutput, force_finite)
 

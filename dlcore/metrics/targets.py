@@ -86,13 +86,11 @@ def numbers(y: Any, name: str) -> np.ndarray:
         y = y if y.dtype in (np.float32, np.float64) else y.astype(np.float64)
     except (TypeError, ValueError):
         raise UsageError(f"{name} are no numbers", got=str(y)[:60]) from None
-    if y.size and not np.isfinite(_extremes(y)).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = y.sum(dtype=np.float64)                          # a NaN or an infinity is seen here, without a copy of y
+    if not np.isfinite(total) and not np.isfinite(y).all():
         raise UsageError(f"{name} has a value that is not finite")
     return y
-
-
-def _extremes(y: np.ndarray) -> np.ndarray:
-    return np.array([y.min(), y.max()])             # a NaN or an infinity is seen here, without a copy of y
 
 
 def weights(sample_weight: Any, count: int) -> np.ndarray | None:
