@@ -1,11 +1,33 @@
-"""`dlcore evaluate MODEL DATA`: the metrics of a trained model on labelled data."""
+"""`dlcore evaluate MODEL DATA`: everything that can be measured of a trained model on labelled data."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
 from dlcore.cli import options
-from dlcore.cli.console import Console, number, result, result_json
+from dlcore.cli.console import Console, result, result_json
+from dlcore.errors import UsageError
+
+
+class Threshold(click.ParamType):
+    """`auto`, `f1`, `youden`, or a probability."""
+
+    name = "threshold"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
+        if isinstance(value, float) or value in ("f1", "youden"):
+            return value
+        if value == "auto":
+            return "f1"
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither auto, f1, youden nor a number.", param, ctx)
+        if not 0 <= number <= 1:
+            self.fail(f"{value} does not lie between 0 and 1.", param, ctx)
+        return number
 
 
 @click.command(short_help="Measure a trained model on labelled data.", no_args_is_help=True)
@@ -13,6 +35,17 @@ from dlcore.cli.console import Console, number, result, result_json
 @click.argument("data")
 @click.option("--label-col", default="", metavar="NAME", help="Column of the answer.  [default: as in training]")
 @click.option("--text-col", default="", metavar="NAME", help="Column of the text.  [default: as in training]")
+@click.option("--by", metavar="COLUMN", help="Measure each group of rows with the same value in COLUMN too.")
+@click.option(
+    "--threshold",
+    type=Threshold(),
+    metavar="auto|youden|NUMBER",
+    help="Two labels: predict the second from this probability on; auto has the best F1 on DATA, youden the best"
+    " sensitivity + specificity.",
+)
+@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N rows that are most wrong.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
+@click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @options.require_option
 @options.machine
 @options.common
@@ -23,6 +56,11 @@ def command(
     data: str,
     label_col: str,
     text_col: str,
+    by: str | None,
+    threshold: float | str | None,
+    worst: int | None,
+    seed: int,
+    report: bool,
     require: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -30,8 +68,14 @@ def command(
 ) -> None:
     """Measure MODEL, a run folder or a model file, on DATA.
 
-    Where DATA has a test part, that part is measured, else all of it; - is standard input.
+    Where DATA has a test part, that part is measured, else all of it; - is standard input.  Shown are metrics with 95 %
+    bootstrap intervals, the report of each label, the confusion matrix and the calibration.
+
+    \b
+    dlcore evaluate runs/tabular test.csv --by sex --threshold auto
+    dlcore evaluate runs/image-classify mnist/ --worst 5 --require "accuracy>=0.98"
     """
+    from dlcore.cli import measuring
     from dlcore.cli.model import open_task, say_notes
 
     wanted = options.requirements(require)
@@ -40,10 +84,25 @@ def command(
     part = task.read(data, label_col=label_col, text_col=text_col, like=estimator).held_out()
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     say_notes(console, part.notes)
-    metrics = estimator.evaluate(part)
-    if as_json:
-        result_json({"task": task.name, "model": model, "data": part.source, "rows": len(part), "metrics": metrics})
+    if not hasattr(estimator, "evaluation"):
+        if by or threshold or worst:
+            raise UsageError(f"{task.name} has neither groups, thresholds nor worst rows")
+        found: dict[str, Any] = {"metrics": estimator.evaluate(part)}
+        lines = measuring.metric_lines(found["metrics"], {})
     else:
-        for name, value in metrics.items():
-            result(f"{name:<12} {number(value)}")
-    options.check_requirements(wanted, metrics)
+        found, lines = measuring.measure(
+            estimator,
+            part,
+            model,
+            by=by,
+            threshold=threshold,
+            worst=worst or 0,
+            seed=seed,
+            report=report,
+            say=console.say,
+        )
+    if as_json:
+        result_json({"task": task.name, "model": model, "data": part.source, "rows": len(part), **found})
+    else:
+        result("\n".join(lines))
+    options.check_requirements(wanted, found["metrics"])

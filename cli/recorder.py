@@ -59,7 +59,8 @@ class Recorder(Callback):
             self.best, self.best_epoch = logs, epoch + 1
         seconds = time.perf_counter() - self._begin
         self._table.row(epoch + 1, logs, seconds, mark="val_loss" in logs and self.best_epoch == epoch + 1)
-        self.folder.add_metrics({"epoch": epoch + 1, **logs, "seconds": round(seconds, 3)})
+        rate = float(self.model.optimizer.learning_rate)
+        self.folder.add_metrics({"epoch": epoch + 1, **logs, "lr": rate, "seconds": round(seconds, 3)})
         self.epochs = epoch + 1
         if self._saved_epoch == 0 or time.perf_counter() - self._saved_at > SAVE_SECONDS:
             self._write()

@@ -141,8 +141,8 @@ def train(console: Console, plan: Plan, out: str | None, folder: RunFolder | Non
         scores = None if rows is None else rows.cross_validate(console, recorder.begin(), begin_with=estimator)
         train, held_back = (parts.train, {}) if rows is None else rows.for_training()
         estimator.fit(train, callbacks=callbacks, log=lambda line: console.say("train", line), **held_back)
-        report = _finish(console, plan, estimator, recorder, parts.test, time.perf_counter() - begin)
-        return report if scores is None else folds.added(report, scores)
+        parts, kept = parts._replace(train=train), held_back.get("validation_data")
+        return _finish(console, plan, estimator, recorder, parts, kept, scores, time.perf_counter() - begin)
     except KeyboardInterrupt:
         raise _interrupted(recorder) from None
     except UsageError as fault:
@@ -189,17 +189,26 @@ def _read(console: Console, plan: Plan) -> Any:
 
 
 def _finish(
-    console: Console, plan: Plan, estimator: Any, recorder: Recorder, test: Any, seconds: float
+    console: Console,
+    plan: Plan,
+    estimator: Any,
+    recorder: Recorder,
+    parts: Any,
+    kept: Any,
+    scores: Any,
+    seconds: float,
 ) -> dict[str, Any]:
-    """Save the trained model and measure it on the test part."""
+    """Save the trained model, measure it on the test part, and write result.json and report.html.
+
+    `kept`: validation data that were given to the training; `scores`: of the folds; both may be None.
+    """
+    from dlcore.cli import folds, report
+
     folder = recorder.folder
     assert folder is not None
     estimator.save(str(folder.model))
-    metrics = dict(recorder.best)
-    if test is not None:
-        metrics |= {f"test_{name}": value for name, value in estimator.evaluate(test).items()}
     console.say("saved", f"{folder.model}  {folder.model.stat().st_size / 1e3:,.0f} kB")
-    return {
+    result = {
         "task": plan.task.name,
         "arch": plan.arch,
         "run": str(folder.path),
@@ -208,8 +217,11 @@ def _finish(
         "best_epoch": recorder.best_epoch,
         "seconds": round(seconds, 3),
         "seed": plan.sections["train"]["seed"],
-        "metrics": metrics,
+        "metrics": dict(recorder.best),
     }
+    if scores is not None:
+        result = folds.added(result, scores)
+    return report.finish(folder.path, estimator, parts, kept, result, console.say)
 
 
 def _interrupted(recorder: Recorder) -> Interrupted:
@@ -229,5 +241,6 @@ def summary(report: dict[str, Any]) -> str:
     """The result for people."""
     if "dry_run" in report:
         return f"{report['parameters']:,} weights, about {report['seconds']:.0f} s of training"
-    metrics = "  ".join(f"{name} {number(value)}" for name, value in report["metrics"].items())
+    shown = [name for name in report["metrics"] if name not in report.get("details", ())]
+    metrics = "  ".join(f"{name} {number(report['metrics'][name])}" for name in shown)
     return f"{metrics}\nmodel {report['model']}" if "model" in report else metrics

@@ -50,6 +50,11 @@ class ProgramCache:
         with self._lock:
             return [value for value, _ in self._entries.values()]
 
+    def items(self) -> list[tuple[Hashable, Any]]:
+        """What is held now, by key."""
+        with self._lock:
+            return [(key, entry[0]) for key, entry in self._entries.items()]
+
     def __len__(self) -> int:
         return len(self._entries)
 

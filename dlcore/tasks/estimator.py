@@ -155,6 +155,7 @@ class Estimator:
         targets = self._targets(y)
         weight = manners.weights(sample_weight, len(x))
         train, val, line = self._divide(targets, validation_data)
+        self.validation_rows_ = val                             # of x; none where all rows are trained on
         say(line)
         for line in self._fit_inputs(x, train):
             say(line)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.data.answers import Classes, Quantity, quantities
+from dlcore.errors import UsageError
 from dlcore.tasks.estimator import Estimator, pair
 from dlcore.tasks.manners import weights
 from dlcore.tasks.scores import classification_scores, regression_scores
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
+    from dlcore.metrics.evaluation import Evaluation
 
 
 class Classifier(Estimator):
@@ -52,6 +54,22 @@ class Classifier(Estimator):
         probs = self._predict(x)
         return classification_scores(probs, self._targets(y), weights(sample_weight, len(probs)))
 
+    def evaluation(self, x: Any, y: Any = None, *, threshold: float | str | None = None, seed: int = 0) -> Evaluation:
+        """Everything that can be measured on raw inputs and labels, or on a `Dataset`: see `dlcore.metrics.evaluation`.
+
+        `threshold`, for two labels, is the least probability at which the second is predicted: a number, or "f1" or
+        "youden" for the best by that measure on these rows.  `seed` is that of the intervals.
+        """
+        from dlcore.metrics.evaluation import find_threshold, of_labels
+        x, y = pair(x, y, "the data")
+        probs, targets = self._predict(x), self._targets(y)
+        if threshold is not None and len(self.classes_) != 2:
+            raise UsageError("a threshold needs two labels", got=f"{len(self.classes_)} labels")
+        if isinstance(threshold, str):
+            threshold = find_threshold(targets == 1, probs[:, 1], threshold)[0]
+        names = [str(label) for label in self.classes_.tolist()]
+        return of_labels(targets, probs, names, threshold=threshold, seed=seed)
+
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The accuracy."""
         return self.evaluate(x, y, sample_weight)["accuracy"]
@@ -90,6 +108,14 @@ class Regressor(Estimator):
         """rmse, mae and r2 on raw inputs and answers, or on a `Dataset`."""
         x, y = pair(x, y, "the data")
         return regression_scores(self.predict(x), quantities(y), weights(sample_weight, len(y)))
+
+    def evaluation(self, x: Any, y: Any = None, *, threshold: None = None, seed: int = 0) -> Evaluation:
+        """Everything that can be measured on raw inputs and answers, or on a `Dataset`: see `dlcore.metrics.evaluation`."""
+        from dlcore.metrics.evaluation import of_numbers
+        if threshold is not None:
+            raise UsageError("a threshold needs two labels", got="answers that are numbers")
+        x, y = pair(x, y, "the data")
+        return of_numbers(quantities(y), self.predict(x), seed=seed)
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """R squared."""

@@ -78,6 +78,8 @@ def test_a_run_holds_what_it_promises(image_run, mnist):
         "log.txt",
         "metrics.jsonl",
         "model.dlc",
+        "report.html",
+        "result.json",
         "run.lock",
     ]
     config = tomllib.loads((folder / "config.toml").read_text())
