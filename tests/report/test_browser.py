@@ -99,11 +99,9 @@ def test_everything_is_visible_and_in_its_place(tmp_path, width):
 
 
 def test_a_fault_of_a_page_would_be_seen(tmp_path):
-    text = (
-        full(labels(3), ())
-        .html()
-        .replace("</body>", "<script>missing()</script><div style='width:9999px'>.</div></body>")
-    )
+    faults = """<script>missing()</script><div style="width:9999px">.</div><div class="card"><svg viewBox="0 0 100 20">
+        <text x="5" y="10">one</text><text x="8" y="10">two</text><text x="9000" y="10">three</text></svg></div></body>"""
+    text = full(labels(3), ()).html().replace("</body>", faults)
     found, console, _ = probed(tmp_path, text, "faulty", 1280)
     assert console and found["wide"] > 0
     assert found["outside"] == ["three"] and found["overlapping"] == [["one", "two"]]
