@@ -62,6 +62,8 @@ class TrainSection(Section):
     optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="sgd | adam | adamw")
     lr: float = Field(1e-3, gt=0, description="learning rate")
     seed: int = Field(0, ge=0, lt=2**63, description="of weights, order, dropout and the split")
+    save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: one after each epoch")
+    keep: int = Field(1, ge=1, description="so many of the latest checkpoints are kept")
 
 
 class RunSection(Section):

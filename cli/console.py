@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 import click
@@ -41,15 +43,37 @@ def number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
 
 
+STYLES = {"bold": "1", "green": "32"}
+PIPE_WIDTH = 120
+CLEAR = "\r\x1b[K"  # to the line's beginning, and what stands there away
+
+
 class Console:
-    """Progress: labelled lines and a table of epochs on stderr; the same lines go to `log` once there is one."""
+    """Progress: labelled lines on stderr, and in `log` once there is one; on a terminal also one live line at the foot.
+
+    A pipe gets plain lines without control characters; NO_COLOR (https://no-color.org) takes colours away.  Threads may
+    use it side by side.
+    """
 
     def __init__(self, quiet: bool = False, stream: TextIO | None = None):
         self.stream = stream or sys.stderr
         self.quiet = quiet
+        self.terminal = not quiet and self.stream.isatty() and os.environ.get("TERM", "") != "dumb"
+        self.colour = self.terminal and not os.environ.get("NO_COLOR")
         self._log: TextIO | None = None
         self._before: list[str] = []  # lines said before the log was opened
-        self._status: Any = None
+        self._live = ""
+        self._lock = threading.RLock()
+
+    @property
+    def width(self) -> int:
+        """Characters of a line."""
+        if not self.terminal:
+            return PIPE_WIDTH
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:
+            return 80
 
     def open_log(self, log: TextIO) -> None:
         """Send a copy of every line, those said so far among them, to `log`."""
@@ -57,18 +81,21 @@ class Console:
         log.write("".join(line + "\n" for line in self._before))
         log.flush()
 
-    def line(self, text: str = "") -> None:
-        """One line of progress."""
-        if self._log is None:
-            self._before.append(text)
-        else:
-            self._log.write(text + "\n")
-            self._log.flush()
-        if not self.quiet:
-            if self._status is not None:
-                self._status.console.print(text, markup=False, highlight=False, soft_wrap=True)
-            else:
-                click.echo(text, file=self.stream)
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line of progress; `style` is one of STYLES, for terminals."""
+        with self._lock:
+            if self._log is None:
+                self._before.append(text)
+            elif not self._log.closed:
+                self._log.write(text + "\n")
+                self._log.flush()
+            if not self.quiet:
+                shown = f"\x1b[{STYLES[style]}m{text}\x1b[0m" if style and self.colour else text
+                if self._live:
+                    self.stream.write(f"{CLEAR}{shown}\n{self._live}")
+                else:
+                    self.stream.write(shown + "\n")
+                self.stream.flush()
 
     def say(self, label: str, *texts: str) -> None:
         """Lines that begin with a label: `data    3,000 images`."""
@@ -76,59 +103,14 @@ class Console:
             self.line(f"{label:<8}{text}".rstrip())
             label = ""
 
-    def table(self, names: Sequence[str]) -> EpochTable:
-        """A table with one row per epoch."""
-        return EpochTable(self, names)
-
     def live(self, text: str) -> None:
-        """Replace the one live line at the foot of a terminal; a pipe gets none."""
-        if self.quiet or not self.stream.isatty():
-            return
-        if self._status is None:
-            self._status = _live_line(self.stream)
-        if self._status is not None:
-            self._status.update(text)
+        """Replace the live line at the foot of a terminal, "" takes it away; a pipe gets none."""
+        with self._lock:
+            if self.terminal and text != self._live:
+                self.stream.write(CLEAR + text)
+                self.stream.flush()
+                self._live = text
 
     def close(self) -> None:
         """Take the live line away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
-
-
-def _live_line(stream: TextIO) -> Any:
-    try:
-        from rich.console import Console as RichConsole
-        from rich.status import Status
-    except ImportError:
-        return None  # plain lines are enough
-    status = Status("", console=RichConsole(file=stream), spinner="line")
-    status.start()
-    return status
-
-
-class EpochTable:
-    """Aligned rows of metrics; the header is printed before the first row."""
-
-    WIDTH = 12
-
-    def __init__(self, console: Console, names: Sequence[str]):
-        self.console, self.names = console, list(names)
-        self._started = False
-
-    def row(self, epoch: int, metrics: Mapping[str, float], seconds: float, mark: bool = False) -> None:
-        """One finished epoch, `seconds` after the start; `metrics` by name, missing ones left blank; `mark`: the best so far."""
-        if not self._started:
-            self._started = True
-            heads = [name.replace("_", " ") for name in self.names]
-            self.console.line()
-            self.console.line(
-                f"{'epoch':>6}"
-                + "".join(f"{head:>{max(self.WIDTH, len(head) + 2)}}" for head in heads)
-                + f"{'time':>10}"
-            )
-        cells = "".join(
-            f"{number(metrics[name]) if name in metrics else '':>{max(self.WIDTH, len(name) + 2)}}"
-            for name in self.names
-        )
-        self.console.line(f"{epoch:>6}{cells}{seconds:>9.1f}s" + " *" * mark)
+        self.live("")

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlcore.cli.config import to_toml
 from dlcore.cli.errors import unreadable
+from dlcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dlcore.cli.plan import Plan
 
 CHUNK = 1 << 20
 
 
-def text(task: str, seed: int, sources: Sequence[str], threads: int) -> str:
-    """The lock of a run of `task` on these data sources."""
+def text(plan: Plan, data: Mapping[str, str] | None = None) -> str:
+    """The lock of a run: `data` are the digests of its sources, None while they are not known."""
     from dlcore import __version__
-    from dlcore.runtime import kernel_table
+    from dlcore.runtime import default_threads, kernel_table
 
     sections: dict[str, Mapping[str, Any]] = {
         "versions": {"dlcore": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy")},
@@ -29,14 +35,57 @@ def text(task: str, seed: int, sources: Sequence[str], threads: int) -> str:
             "architecture": platform.machine(),
             "level": kernel_table().level,
             "precision": "float32",
-            "threads": threads,
+            "threads": default_threads(),
         },
-        "data": {source: data_hash(source) for source in sources},
-        "run": {"seed": seed, "command": [Path(sys.argv[0]).name, *sys.argv[1:]]},
+        "data": data or {},
+        "run": {
+            "seed": plan.sections["train"]["seed"],
+            "config": config_hash(plan),
+            "folder": os.getcwd(),
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        },
     }
     return to_toml(
-        task, sections, header="written when the run started; results are the same bits for any number of threads"
+        plan.task.name, sections, header="written when the run started; results are the same bits for any number of threads"
     )
+
+
+# settings that change no bit of what is computed, or whose change is what was asked for
+NEUTRAL = {
+    ("data", "train"),  # the digest tells whether it is the same data
+    ("data", "test"),
+    ("train", "epochs"),
+    ("train", "save-every"),
+    ("train", "keep"),
+    ("run", "threads"),
+    ("run", "device"),
+    ("run", "jobs"),
+    ("run", "max-time"),
+}
+
+
+def config_hash(plan: Plan) -> str:
+    """SHA-256 of the settings that a run's bits depend on."""
+    settings = {
+        section: {key: value for key, value in sorted(values.items()) if (section, key) not in NEUTRAL}
+        for section, values in sorted(plan.sections.items())
+    }
+    text = json.dumps([plan.task.name, plan.arch, settings], sort_keys=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def sources(plan: Plan) -> list[str]:
+    """The files and folders that a run reads."""
+    data = plan.sections["data"]
+    return [source for source in (data["train"], data["test"]) if source]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What stands in a run.lock.  Raises ConfigError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise ConfigError("the run's lock cannot be read", where=str(path), got=str(fault)) from None
 
 
 def data_hash(source: str) -> str:

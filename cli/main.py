@@ -18,6 +18,7 @@ from dlcore.cli.errors import report, unknown
 
 VERBS = {
     "train": "Train a model on your data.",
+    "resume": "Go on with a run that was interrupted, to the same bits.",
     "evaluate": "Measure a trained model on labelled data.",
     "predict": "Label new data with a trained model.",
     "info": "Show what a model file or a run folder holds.",

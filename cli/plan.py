@@ -33,6 +33,8 @@ KEYS = {
     "lr": ("train", "lr"),
     "optimizer": ("train", "optimizer"),
     "seed": ("train", "seed"),
+    "save_every": ("train", "save-every"),
+    "keep": ("train", "keep"),
     "device": ("run", "device"),
     "threads": ("run", "threads"),
     "jobs": ("run", "jobs"),
@@ -63,7 +65,7 @@ class Plan:
             key.replace("-", "_"): value
             for section in ("data", "model", "train")
             for key, value in self.sections[section].items()
-            if (section, key) not in READING
+            if (section, key) not in READING | SAVING
         }
 
     @property
@@ -85,6 +87,7 @@ class Plan:
 
 
 FILES = {("data", "train"), ("data", "test")}  # the reader's own lines name them
+SAVING = {("train", "save-every"), ("train", "keep")}
 FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order")}
 READING = FILES | FOLDING | {("data", key) for key in ("label-col", "text-col", "size", "skip-bad")}
 

@@ -1,79 +1,92 @@
-"""What happens to a run while it trains: its folder appears, rows are written and shown, the model of each epoch is kept."""
+"""What a run leaves while it trains: rows and lines of its epochs, and the model of the best one so far."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlcore.cli.console import Console, EpochTable
-from dlcore.cli.run_folder import RunFolder
+from dlcore.cli.console import Console
+from dlcore.cli.live import Live
+from dlcore.cli.table import EpochTable
 from dlcore.training.callbacks import Callback
+from dlcore.training.writer import Writer
 
-SAVE_SECONDS = 1.0  # an epoch that ends sooner after the last save is kept in memory, and written when it is needed
+if TYPE_CHECKING:
+    from dlcore.cli.run_folder import RunFolder
+
+SAVE_SECONDS = 1.0  # least time between two writings of model.dlc; the last one is written by whoever ends the run
+Contents = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 class Recorder(Callback):
-    """Starts the folder when training starts, so that data and settings that are refused leave none.
+    """`contents()` gives what goes into the model file, as the model stands."""
 
-    `start()` makes the folder; `save(path)` writes the model as it stands.
-    """
-
-    def __init__(self, console: Console, start: Callable[[], RunFolder], save: Callable[[str], None]):
-        self.console, self.start, self.save = console, start, save
-        self.folder: RunFolder | None = None
-        self.epochs = 0  # finished
+    def __init__(self, console: Console, folder: RunFolder, contents: Callable[[], Contents]):
+        self.console, self.folder, self.contents = console, folder, contents
+        self.started = False
+        self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self.best: dict[str, float] = {}  # metrics of the epoch whose weights the task keeps:
         self.best_epoch = 0  # that with the least validation loss, else the last
+        self.before = 0.0  # seconds that were trained before this process
+        self._begin = self._saved_at = 0.0
+        self._writer = Writer()
         self._table: EpochTable | None = None
-        self._begin = self._saved_at = self._shown_at = 0.0
-        self._saved_epoch = 0
-        self._kept: list[Any] = []  # weights of the last finished epoch, where they are not on disk
+        self.live = Live(console)
 
-    def begin(self) -> RunFolder:
-        """The folder, started where it is not."""
-        if self.folder is None:
-            self.folder = self.start()
-            self.console.open_log(self.folder.open_log())
-        return self.folder
+    @property
+    def epochs(self) -> int:
+        """Finished epochs."""
+        return len(self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on training, over all processes."""
+        return self.before + (time.perf_counter() - self._begin if self.started else 0.0)
+
+    def get_state(self) -> dict[str, Any]:
+        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch, "seconds": self.seconds}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.rows, self.best, self.best_epoch = list(state["rows"]), state["best"], state["best_epoch"]
+        self.before = state["seconds"]
+        self.folder.put_metrics(self.rows)  # those of epochs that will be trained again go
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.begin()
-        self._begin = time.perf_counter()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        now = time.perf_counter()
-        if now - self._shown_at > 0.2:
-            self._shown_at = now
-            loss = (logs or {}).get("loss")
-            self.console.live(
-                f"epoch {self.epochs + 1}  step {batch + 1}" + (f"  loss {loss:.4f}" if loss is not None else "")
-            )
+        self.started, self._begin = True, time.perf_counter()
+        self.folder.put_metrics([])
+        self.live.start(self.session)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        assert self.folder is not None
         logs = dict(logs or {})
-        if self._table is None:
-            self._table = self.console.table(list(logs))
-        if not self.best or "val_loss" not in logs or logs["val_loss"] < self.best["val_loss"]:
+        better = not self.best or "val_loss" not in logs or logs["val_loss"] < self.best["val_loss"]
+        if better:
             self.best, self.best_epoch = logs, epoch + 1
-        seconds = time.perf_counter() - self._begin
-        self._table.row(epoch + 1, logs, seconds, mark="val_loss" in logs and self.best_epoch == epoch + 1)
-        rate = float(self.model.optimizer.learning_rate)
-        self.folder.add_metrics({"epoch": epoch + 1, **logs, "lr": rate, "seconds": round(seconds, 3)})
-        self.epochs = epoch + 1
-        if self._saved_epoch == 0 or time.perf_counter() - self._saved_at > SAVE_SECONDS:
-            self._write()
-        else:
-            self._kept = [weight.copy() for weight in self.model.get_weights()]
+        row = {"epoch": epoch + 1, "step": self.session.loop.state.step, **logs, **self.live.facts.row()}
+        row["seconds"] = round(self.seconds, 3)
+        self.rows.append(row)
+        if self._table is None:
+            self._table = EpochTable(self.console, list(logs))
+        self._table.row(row, mark="val_loss" in logs and better)
+        self.folder.add_metrics(row)
+        if better and time.perf_counter() - self._saved_at > SAVE_SECONDS:
+            self._keep_model()
 
-    def keep_last_epoch(self) -> None:
-        """After a stop in the middle of an epoch: see that model.dlc is that of the last finished one."""
-        if self.epochs > self._saved_epoch:
-            self.model.set_weights(self._kept)
-            self._write()
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.close()
 
-    def _write(self) -> None:
-        assert self.folder is not None
-        self.save(str(self.folder.model))
-        self._saved_epoch, self._saved_at, self._kept = self.epochs, time.perf_counter(), []
+    def close(self) -> None:
+        """Ends what runs beside the training."""
+        self.live.stop()
+        self._writer.wait()
+
+    def _keep_model(self) -> None:
+        from dlcore.deploy import model_file
+
+        if not self._writer.writing(self.folder.model):
+            config, tensors, extras = self.contents()
+            copies = {name: tensor.copy() for name, tensor in tensors.items()}
+            self._writer.put(
+                self.folder.model, lambda: model_file.write(self.folder.model, config, copies, extras)
+            )
+            self._saved_at = time.perf_counter()

@@ -12,10 +12,10 @@ from typing import Any
 
 from dlcore.cli.console import plain
 from dlcore.cli.errors import writing
-from dlcore.cli.run_folder import CONFIG, LOCK, METRICS
+from dlcore.cli.run_folder import CONFIG, LOCK, METRICS, RESULT
 from dlcore.errors import DataError
 
-RESULT, REPORT = "result.json", "report.html"
+REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Record:
         return {name: value for name, value in found.items() if isinstance(value, (int, float)) and name not in ABOUT}
 
 
-ABOUT = ("epoch", "seconds", "step", "lr", "time")  # columns of an epoch that are no metrics
+ABOUT = ("epoch", "seconds", "step", "lr", "time", "rows_per_second", "gradient_norm")  # columns of an epoch that are no metrics
 
 
 def is_run(path: Path) -> bool:

@@ -1,13 +1,26 @@
-"""The run folder: chosen without touching what is there, and visible only when its first files are complete."""
+"""The run folder: chosen without touching what is there, and visible only when its first files are complete.
+
+    config.toml, run.lock         from its first moment: enough to begin again at step 0
+    metrics.jsonl, metrics.csv    a row per finished epoch
+    log.txt                       what was said on stderr
+    ckpt/last, best, step-N       checkpoints
+    model.dlc                     the model of the best epoch so far
+    folds.json                    what a cross-validation before the training measured
+    result.json                   what `train --json` prints; there when the run has ended
+"""
 
 from __future__ import annotations
 
+import contextlib
+import csv
 import errno
+import fcntl
+import io
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +29,7 @@ from dlcore.cli.errors import writing
 from dlcore.errors import ModelFileError, UsageError
 
 MODEL, CONFIG, LOCK, METRICS, LOG = "model.dlc", "config.toml", "run.lock", "metrics.jsonl", "log.txt"
+METRICS_CSV, CHECKPOINTS, RESULT, FOLDS = "metrics.csv", "ckpt", "result.json", "folds.json"
 RUNS = Path("runs")
 
 
@@ -44,12 +58,12 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 class RunFolder:
-    """A started run: config.toml and run.lock stand in it from its first moment."""
+    """A started run."""
 
     def __init__(self, path: Path):
         self.path = path
-        self._metrics: TextIO | None = None
         self._log: TextIO | None = None
+        self._columns: list[str] = []
 
     @classmethod
     def start(cls, path: Path, config: str, lock: str, numbered: bool = False) -> RunFolder:
@@ -57,7 +71,8 @@ class RunFolder:
         where another run was faster.  Raises WriteError or UsageError and leaves nothing behind."""
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            work = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            remove_leftovers(path)
+            work = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
             try:
                 os.chmod(work, 0o777 & ~_umask())
                 for name, text in ((CONFIG, config), (LOCK, lock)):
@@ -70,16 +85,68 @@ class RunFolder:
             _sync_folder(place.parent)
         return cls(place)
 
+    @classmethod
+    def open(cls, argument: str) -> RunFolder:
+        """The folder of a run that was started before.  Raises UsageError for anything else."""
+        path = Path(argument)
+        if missing := [name for name in (CONFIG, LOCK) if not (path / name).is_file()]:
+            raise UsageError(
+                "this is no run folder" if path.exists() else "no such run folder",
+                where=argument,
+                expected=f"a folder with {' and '.join(missing)}",
+                hint="dlcore train TASK --data PATH starts a run",
+            )
+        return cls(path)
+
     @property
     def model(self) -> Path:
         return self.path / MODEL
 
-    def replace_config(self, text: str) -> None:
-        """Another config.toml in the place of this one, whole or not at all."""
-        work = self.path / f".{CONFIG}"
-        with writing(self.path / CONFIG):
-            _write_durably(work, text)
-            os.replace(work, self.path / CONFIG)
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from training this run; a process that dies lets go.  Raises UsageError."""
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as fault:
+                if fault.errno in (errno.EAGAIN, errno.EACCES):
+                    raise UsageError("this run is being trained by another process", where=str(self.path)) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    @property
+    def trained(self) -> bool:
+        """Whether training has begun."""
+        return self.checkpoints.exists()
+
+    def discard(self) -> None:
+        """Removes a folder in which no step was trained."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON object that `keep` wrote; None where there is none."""
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+    def keep(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON object, whole or not at all."""
+        self.write(name, json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=1) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a small file, whole or not at all.  Raises WriteError."""
+        from dlcore.deploy.atomic import write_text
+
+        write_text(self.path / name, text)
 
     def open_log(self) -> TextIO:
         """log.txt, line by line."""
@@ -87,19 +154,38 @@ class RunFolder:
             self._log = open(self.path / LOG, "a", encoding="utf-8")
         return self._log
 
+    def put_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Begin metrics.jsonl and metrics.csv anew with these rows, one per finished epoch."""
+        if not rows and not (self.path / METRICS).exists():
+            return
+        self._columns = list(dict.fromkeys(name for row in rows for name in row))
+        self.write(METRICS, "".join(map(_json_line, rows)))
+        table = [self._columns, *([row.get(name, "") for name in self._columns] for row in rows)]
+        self.write(METRICS_CSV, "".join(map(_csv_line, table if rows else [])))
+
     def add_metrics(self, row: Mapping[str, Any]) -> None:
-        """Append one row to metrics.jsonl."""
-        with writing(self.path / METRICS):
-            if self._metrics is None:
-                self._metrics = open(self.path / METRICS, "a", encoding="utf-8")
-            self._metrics.write(json.dumps(plain(row), allow_nan=False) + "\n")
-            self._metrics.flush()
+        """Append one row to metrics.jsonl and metrics.csv."""
+        head = [] if self._columns else [list(row)]
+        self._columns = self._columns or list(row)
+        lines = [*head, [row.get(name, "") for name in self._columns]]
+        for name, text in ((METRICS, _json_line(row)), (METRICS_CSV, "".join(map(_csv_line, lines)))):
+            with writing(self.path / name), open(self.path / name, "a", encoding="utf-8") as file:
+                file.write(text)
 
     def close(self) -> None:
-        for file in (self._metrics, self._log):
-            if file is not None:
-                file.close()
-        self._metrics = self._log = None
+        if self._log is not None:
+            self._log.close()
+        self._log = None
+
+
+def _json_line(row: Mapping[str, Any]) -> str:
+    return json.dumps(plain(row), allow_nan=False) + "\n"
+
+
+def _csv_line(cells: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def model_path(argument: str) -> Path:
@@ -110,10 +196,18 @@ def model_path(argument: str) -> Path:
     if path.is_dir() and (path / LOCK).exists():
         if not (path / MODEL).exists():
             raise ModelFileError(
-                "this run has no model yet", where=argument, hint=f"{MODEL} is written after the first epoch"
+                "this run has no model yet", where=argument, hint=f"{MODEL} is written after the first epoch; dlcore resume goes on"
             )
         return path / MODEL
     return path
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes folders that processes which were killed had begun to make for this place."""
+    for work in path.parent.glob(f".{path.name}.*.*"):
+        owner = work.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if owner.isdecimal() and work.is_dir() and not Path("/proc", owner).exists():
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _rename(work: Path, path: Path, numbered: bool) -> Path:

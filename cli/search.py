@@ -102,8 +102,6 @@ def started(
     out: str | None,
 ) -> Search:
     """A new search in a new folder.  Raises UsageError and ConfigError before there is one."""
-    from dlcore.runtime import default_threads
-
     base = plans.make(task, given, settings, arch, preset)
     if base.sections["data"]["train"] == "-":
         raise UsageError("a search reads its data more than once", where="--data -", hint="write them to a file first")
@@ -117,9 +115,7 @@ def started(
             trial.plan({key: value})
     place = run_folder.choose(out, f"{base.task.name}-tune")
     base.task.read(base.sections["data"]["train"], **_columns(base))
-    data = base.sections["data"]
-    sources = [source for source in (data["train"], data["test"]) if source]
-    text = lock.text(base.task.name, base.sections["train"]["seed"], sources, default_threads())
+    text = lock.text(base, {source: lock.data_hash(source) for source in lock.sources(base)})
     folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
     own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric}}
     with writing(folder.path / BASE):
@@ -185,7 +181,7 @@ def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[
     chosen = search.plan(values)
     for name in ("metrics.jsonl", "model.dlc", folds.PREDICTIONS):  # of an earlier search in this folder
         (search.folder.path / name).unlink(missing_ok=True)
-    search.folder.replace_config(chosen.toml())
+    search.folder.write(run_folder.CONFIG, chosen.toml())
     report = train(console, chosen, None, search.folder)
     return {**report, "trials": count, "best": values, "best_trial": best.number + 1, "search_seconds": time.monotonic() - begin}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,11 +9,10 @@ import click
 from dlcore.cli import options
 from dlcore.cli.console import Console, number, result, result_json
 from dlcore.cli.options import Duration, Finite
-from dlcore.errors import ConfigError, Interrupted, UsageError
+from dlcore.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dlcore.cli.plan import Plan
-    from dlcore.cli.recorder import Recorder
     from dlcore.cli.run_folder import RunFolder
 
 
@@ -50,6 +48,8 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="COL", help="Column of groups that no fold divides; it is not learned from.")
 @click.option("--time-order", metavar="COL", help="Column of the time: folds test on what came later.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Folds at once, each on one thread.  [default: one per core]")
+@click.option("--save-every", type=click.IntRange(min=1), help="Steps between two checkpoints.  [default: an epoch]")
+@click.option("--keep", type=click.IntRange(min=1), help="How many of the latest checkpoints are kept.  [default: 1]")
 @click.option("--max-time", type=Duration(), metavar="TIME", help="The most time to train, about: 90s, 10m, 1h30m.")
 @click.option("--dry-run", is_flag=True, help="Say shapes, memory and time after a few steps; write nothing.")
 @click.option("--overfit", type=click.IntRange(min=1), metavar="N", help="Only try to learn N batches by heart.")
@@ -85,6 +85,7 @@ def command(
     dlcore train tabular --data adult.csv --label-col income --set model.hidden=[64,64]
     """
     from dlcore.cli import plan, rehearse
+    from dlcore.cli.execute import prepare
 
     if dry_run and overfit:
         raise UsageError("--dry-run and --overfit exclude each other")
@@ -110,131 +111,33 @@ def command(
 
 
 def train(console: Console, plan: Plan, out: str | None, folder: RunFolder | None = None) -> dict[str, Any]:
-    """Read, train, measure, save, in `folder` or one that is started; returns what `--json` prints."""
-    from dlcore.cli import folds, lock, run_folder
-    from dlcore.cli.recorder import Recorder
+    """Train in `folder`, or in one that is started; returns what `--json` prints."""
+    from dlcore.cli import lock, run_folder
+    from dlcore.cli.execute import execute
     from dlcore.runtime import default_threads, kernel_table
 
-    data, seed = plan.sections["data"], plan.sections["train"]["seed"]
-    place = folder.path if folder else run_folder.choose(out, plan.task.name)
-    parts, estimator = prepare(console, plan)
-    rows = folds.Rows.of(plan, parts, estimator) if plan.folded else None
-    if rows is not None:
-        parts = parts._replace(train=rows.train)
-
-    def start() -> run_folder.RunFolder:
-        sources = [source for source in (data["train"], data["test"]) if source]
-        folder = run_folder.RunFolder.start(
-            place, plan.toml(), lock.text(plan.task.name, seed, sources, default_threads()), numbered=out is None
-        )
+    options.use_threads(plan.sections["run"]["threads"] or None)
+    started = folder is None
+    if folder is None:
+        place = run_folder.choose(out, plan.task.name)
+        folder = run_folder.RunFolder.start(place, plan.toml(), lock.text(plan), numbered=out is None)
+    with folder.held():
+        console.open_log(folder.open_log())
         console.say(
             "run",
             f"{folder.path} · device cpu ({options.DEVICE_REASON}) · level {kernel_table().level} · float32"
             f" · at most {default_threads()} threads",
         )
-        return folder
-
-    recorder = Recorder(console, start if folder is None else lambda: folder, estimator.save)
-    begin = time.perf_counter()
-    callbacks: list[Any] = [recorder, *stops(plan)]
-    try:
-        scores = None if rows is None else rows.cross_validate(console, recorder.begin(), begin_with=estimator)
-        train, held_back = (parts.train, {}) if rows is None else rows.for_training()
-        estimator.fit(train, callbacks=callbacks, log=lambda line: console.say("train", line), **held_back)
-        parts, kept = parts._replace(train=train), held_back.get("validation_data")
-        return _finish(console, plan, estimator, recorder, parts, kept, scores, time.perf_counter() - begin)
-    except KeyboardInterrupt:
-        raise _interrupted(recorder) from None
-    except UsageError as fault:
-        # the options were checked one by one: what a task refuses now are settings that do not go together
-        raise ConfigError(
-            fault.message, where=fault.where, expected=fault.expected, got=fault.got, hint=fault.hint
-        ) from fault
-    finally:
-        if recorder.folder is not None:
-            recorder.folder.close()
-
-
-def prepare(console: Console, plan: Plan) -> tuple[Any, Any]:
-    """The data's parts and an estimator for them, after telling what was read and chosen."""
-    options.use_threads(plan.sections["run"]["threads"] or None)
-    parts = _read(console, plan)
-    estimator = plan.task.create(parts.train, plan.arch, **plan.options())
-    for label, text in plan.lines():
-        console.say(label, text)
-    return parts, estimator
-
-
-def stops(plan: Plan) -> list[Any]:
-    """Callbacks that end the training early."""
-    from dlcore.training.max_time import MaxTime
-
-    seconds = plan.sections["run"]["max-time"]
-    return [MaxTime(seconds)] if seconds else []
-
-
-def _read(console: Console, plan: Plan) -> Any:
-    """The training data's parts; `--test` takes the place of a test part that the data has."""
-    data = plan.sections["data"]
-    columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
-    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
-    parts = plan.task.read(data["train"], **columns)
-    console.say("data", *parts.train.notes)
-    if data["test"]:
-        test = plan.task.read(data["test"], **columns).held_out()
-        parts = parts._replace(test=test)
-    if parts.test is not None:
-        console.say("test", f"{len(parts.test):,} rows of {parts.test.source}: measured once, at the end")
-    return parts
-
-
-def _finish(
-    console: Console,
-    plan: Plan,
-    estimator: Any,
-    recorder: Recorder,
-    parts: Any,
-    kept: Any,
-    scores: Any,
-    seconds: float,
-) -> dict[str, Any]:
-    """Save the trained model, measure it on the test part, and write result.json and report.html.
-
-    `kept`: validation data that were given to the training; `scores`: of the folds; both may be None.
-    """
-    from dlcore.cli import folds, report
-
-    folder = recorder.folder
-    assert folder is not None
-    estimator.save(str(folder.model))
-    console.say("saved", f"{folder.model}  {folder.model.stat().st_size / 1e3:,.0f} kB")
-    result = {
-        "task": plan.task.name,
-        "arch": plan.arch,
-        "run": str(folder.path),
-        "model": str(folder.model),
-        "epochs": recorder.epochs,
-        "best_epoch": recorder.best_epoch,
-        "seconds": round(seconds, 3),
-        "seed": plan.sections["train"]["seed"],
-        "metrics": dict(recorder.best),
-    }
-    if scores is not None:
-        result = folds.added(result, scores)
-    return report.finish(folder.path, estimator, parts, kept, result, console.say)
-
-
-def _interrupted(recorder: Recorder) -> Interrupted:
-    if recorder.folder is None:
-        return Interrupted("stopped before the training began; nothing was written")
-    if recorder.epochs == 0:
-        return Interrupted("stopped in the first epoch; there is no model yet", where=str(recorder.folder.path))
-    recorder.keep_last_epoch()
-    return Interrupted(
-        f"stopped after epoch {recorder.epochs}",
-        where=str(recorder.folder.path),
-        got=f"{recorder.folder.model} is the model of epoch {recorder.epochs}",
-    )
+        try:
+            return execute(console, plan, folder)
+        except Interrupted:
+            raise
+        except Exception:
+            if started and not folder.trained:
+                folder.discard()  # what is refused leaves nothing behind
+            raise
+        finally:
+            folder.close()
 
 
 def summary(report: dict[str, Any]) -> str:

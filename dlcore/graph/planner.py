@@ -34,7 +34,7 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
                weight's offset; the others are outputs "d <name>".  What several losses give one tensor is added.
     seeds      {loss: tensor of its shape}; by default slot `loss_scale` for every element
     updates    a function without arguments that emits the optimizer's calls; they must update exactly the weights that have
-               a gradient here
+               a gradient here.  It may return {name: tensor}: further outputs, such as the norm of all gradients
     table      kernels; by default those of this processor
     Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
     clock = [time.perf_counter()]
@@ -47,7 +47,9 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
         pinned = _gradients(graph, outputs, gradients or {}, seeds or {})
         graph.segment, first = "update", len(graph.calls)
         if updates is not None:
-            updates()
+            more = updates()
+            if isinstance(more, dict):
+                outputs.update(more)
             graph.parameters.freeze()
         clock.append(time.perf_counter())
         work = _needed(graph.calls, first, pinned, outputs, updates is not None)

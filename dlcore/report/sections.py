@@ -79,11 +79,14 @@ def tiles(report: Report) -> str:
 
 # ---- training --------------------------------------------------------------------------------------------------------
 
+ABOUT = ("epoch", "seconds", "lr", "step", "time", "rows_per_second")      # in a row, and no metric
+
+
 def training(report: Report) -> str:
     """Losses, metrics, learning rate and speed over the epochs."""
     rows = report.rows
     measured = dict.fromkeys(key for row in rows for key, value in row.items()
-                             if isinstance(value, (int, float)) and key not in ("epoch", "seconds", "lr", "step", "time"))
+                             if isinstance(value, (int, float)) and key not in ABOUT)
     pairs = dict.fromkeys(key.removeprefix("val_") for key in measured)
     mark = (float(report.best_epoch), f"best: epoch {report.best_epoch}") if report.best_epoch and len(rows) > 1 else None
     parts = []

@@ -193,7 +193,8 @@ class Estimator:
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
         from dlcore.models import mlp
-        from dlcore.tasks.progress import BestWeights, Schedule
+        from dlcore.tasks.progress import Schedule
+        from dlcore.training.early_stopping import EarlyStopping
         loaded = isinstance(inputs, Source)
         shape = inputs.shape if loaded else inputs.shape[1:]
         sizes = (shape[0], *self.hidden, self._outputs())
@@ -205,7 +206,7 @@ class Estimator:
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
             f"at most {self.epochs} epochs" + (f", weight decay {self.weight_decay:g}" if self.weight_decay else "")
             + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
-        best = BestWeights(self.patience) if validation else None
+        best = EarlyStopping(patience=self.patience or None) if validation else None
         steps = -(-len(inputs) // self.batch_size)
         own: list[Callback] = [Schedule(self.lr, self.schedule, self.epochs, steps)] if self.schedule != "constant" else []
         if isinstance(validation, tuple) and settings.mixes_targets(self):
@@ -271,6 +272,10 @@ class Estimator:
     def save(self, path: str | Path, *, folder: bool = False) -> None:
         """Write a model file (or, with `folder`, a folder) that `dlcore.load` reads back.  Raises `WriteError`."""
         from dlcore.deploy import model_file
+        model_file.write(path, *self.contents(), folder=folder)
+
+    def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
+        """(config, tensors, further parts) of the model file; the tensors are the weights' own memory, not copies."""
         from dlcore.tasks.card import card
         from dlcore.training import saving
         parts, tensors = saving.parts(self.model)
@@ -279,7 +284,7 @@ class Estimator:
         # what the optimizer remembers belongs to a checkpoint
         weights = {name: tensor for name, tensor in tensors.items() if name.startswith("weights/")}
         extras = {**self._parts(), "labels.json": self._answers.to_json(), "README.md": card(self)}
-        model_file.write(path, config, weights, extras, folder=folder)
+        return config, weights, extras
 
     @classmethod
     def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any],

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ class BackupAndRestore(Callback):
         self.resumed_step: int | None = None        # the step that training went on from, None where it began
         self.notes: list[str] = []                  # about damaged checkpoints that were passed over
         self.writer = Writer()
+        self._spare: dict[str, Snapshot] = {}       # by file, what was written and may be used again
 
     def get_state(self) -> dict[str, Any]:
         return {"best": self._best} if self.monitor else {}
@@ -83,7 +85,7 @@ class BackupAndRestore(Callback):
         value = (logs or {}).get(self.monitor.name) if self.monitor else None
         if self.monitor and value is not None and self.monitor.better(value, self._best):
             self._best = value
-            self._best_snapshot = self.session.snapshot(self._best_snapshot or self.writer.spare(self.folder / BEST))
+            self._best_snapshot = self.session.snapshot(self._best_snapshot or self._spare.pop(BEST, None))
         if time.perf_counter() - self._at >= self.seconds:
             if self.save_freq == "epoch":
                 self.save()
@@ -108,18 +110,23 @@ class BackupAndRestore(Callback):
     # ---- writing -----------------------------------------------------------------------------------------------------
     def save(self) -> None:
         """Keeps the state of now as `last`, if the one before is written."""
-        self.writer.check()
-        path, before = self.folder / LAST, self._step
-        if not self.writer.writing(path):
-            snapshot = self.session.snapshot(self.writer.spare(path))
-            self.writer.put(path, snapshot, lambda: self._make_room(before))
+        before = self._step
+        if not self.writer.writing(self.folder / LAST):
+            snapshot = self.session.snapshot(self._spare.pop(LAST, None))
+            self._put(LAST, snapshot, lambda: self._make_room(before))
             self._step, self._at = int(snapshot.numbers["state"]["step"]), time.perf_counter()
 
     def _save_best(self) -> None:
-        path = self.folder / BEST
-        if self._best_snapshot is not None and not self.writer.writing(path):
-            self.writer.put(path, self._best_snapshot)
+        if self._best_snapshot is not None and not self.writer.writing(self.folder / BEST):
+            self._put(BEST, self._best_snapshot)
             self._best_snapshot = None
+
+    def _put(self, name: str, snapshot: Snapshot, before: Callable[[], None] = lambda: None) -> None:
+        def job() -> None:
+            before()
+            checkpoint.write(self.folder / name, snapshot)
+            self._spare[name] = snapshot
+        self.writer.put(self.folder / name, job)
 
     def _make_room(self, step: int) -> None:
         """Gives `last`, which is of this step, its second name, and removes those that are too old."""

@@ -37,7 +37,7 @@ class Callback:
 
     def get_state(self) -> dict[str, Any]:
         """What a checkpoint must keep of this callback: name -> a NumPy array, or a value that JSON knows (NaN and
-        infinities are allowed).  Arrays are not copied: the callback replaces them, and never writes into them."""
+        infinities are allowed), which is copied.  Arrays are not: the callback replaces them, and never writes into them."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -89,6 +89,8 @@ class EarlyStopping(Callback):
     def describe(self) -> str:
         """What happened, for the user."""
         name = self.monitor.name.replace("val_", "validation ").replace("_", " ")
+        if self.best_epoch == 0:
+            return "stopped in the first epoch: the weights are those of the last step"
         if self.stopped:
             restored = "best weights restored" if self.restore_best_weights else "last weights kept; the best was"
             return f"stopped: {name} not better for {self.patience} epochs; {restored} (epoch {self.best_epoch})"

@@ -53,6 +53,7 @@ class Loop:
         self.validate, self.on_epoch_begin = validate, on_epoch_begin
         self.on_step_begin, self.on_step = on_step_begin, on_step
         self.stop = False
+        self.runner: Runner | None = None       # of the last step
         self.marks: list[tuple[int, Callable[[], None]]] = []
         self.mark = NEVER                       # the next step after which one of them is called
         self.totals = [0.0] * model.objective.width
@@ -73,6 +74,15 @@ class Loop:
             if step % steps == 0:
                 function()
         self.mark = min(step - step % steps + steps for steps, _ in self.marks)
+
+    def learning_rate(self) -> float | None:
+        """That of the last step; None before the first."""
+        return None if self.runner is None else self.runner.scalars.get("lr")
+
+    def gradient_norm(self) -> float | None:
+        """The norm of all gradients of the last step; None before the first."""
+        norm = None if self.runner is None else self.runner.norm
+        return None if norm is None else float(norm[0])
 
     def logs(self) -> dict[str, float]:
         """Means over the samples of the epoch so far."""
@@ -108,6 +118,7 @@ class Loop:
             if before is not None:
                 before(state.position)
             step(runner, state, optimizer)
+            self.runner = runner
             for i, value in enumerate(runner.sums):
                 totals[i] += value
             state.position += 1

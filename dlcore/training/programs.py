@@ -111,9 +111,9 @@ def make(model: Model, s: Signature) -> Program:
             gradients[penalty] = [trace.tensor(v) for v in penalised]
             seeds[penalty] = ops.scale(ops.fill(Slot("loss_scale"), 1, graph=graph), float(s.batch))
 
-        def updates() -> None:
+        def updates() -> dict[str, Tensor]:
             ops.check_finite(weighted, graph.status)
-            model.optimizer.update(graph, weights)
+            return {"norm": model.optimizer.update(graph, weights)}
         return plan(graph, {"sums": sums}, gradients=gradients, seeds=seeds, updates=updates)
 
 
@@ -134,9 +134,10 @@ class Runner:
     scalars  slots to set before each run: `lr` and `step`, where the program has them
     sums     what the step reports, f32[width of the objective]
     status   not zero once a step met a value that is not finite
+    norm     of all gradients of the step, f32[1]
     rows     the numbers of the batch's rows, where the program gathers
 
-    The last three are memoryviews: an element of one is read in a third of the time that a NumPy array takes.
+    The last four are memoryviews: an element of one is read in a third of the time that a NumPy array takes.
     """
 
     instance: Instance
@@ -145,6 +146,7 @@ class Runner:
     scalars: dict[str, Any] = field(default_factory=dict)
     sums: Any = None
     status: Any = None
+    norm: Any = None
     rows: Any = None
     inputs: tuple[np.ndarray | None, ...] = ()
     version: int = -1               # of the weights that were packed
@@ -229,7 +231,7 @@ class Programs:
         if s.kind != "predict":
             runner.sums = memoryview(instance["sums"])
         if s.kind == "train":
-            runner.status = memoryview(instance["status"])
+            runner.status, runner.norm = memoryview(instance["status"]), memoryview(instance["norm"])
         if s.rows:
             runner.rows = memoryview(instance["rows"])
         runner.version, runner.generation = store.version, store.generation

@@ -6,6 +6,7 @@ the same bits as the one that gave it, from any step, on any number of threads.
 """
 from __future__ import annotations
 
+import copy
 import hashlib
 import sys
 from collections.abc import Callable, Iterable
@@ -18,7 +19,7 @@ from dlcore.training import fitting
 from dlcore.training.callbacks import Callback, CallbackList
 from dlcore.training.checkpoint import Snapshot
 from dlcore.training.history import History
-from dlcore.training.loop import Loop
+from dlcore.training.loop import EpochReport, Loop
 from dlcore.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Session:
         self.history, self.first = History(params), loop.state.epoch
         self.callbacks = CallbackList(callbacks, model, params)
         self.interrupted = False
+        self.report: EpochReport | None = None          # of the last epoch
         self._pending: Snapshot | None = None
         for callback in self.callbacks.callbacks:
             callback.session = self
@@ -47,9 +49,10 @@ class Session:
         hooks.call("on_train_begin", {})
         if self._pending is not None:
             self._take(self._pending)
-        loop.stop, report = model.stop_training, None
+        loop.stop = model.stop_training
         try:
             for report in loop:
+                self.report = report
                 number = report.epoch - self.first
                 if report.complete:
                     self.history.append(number, report.logs)
@@ -62,7 +65,7 @@ class Session:
                 raise
         model.averages.use(True)
         hooks.call("on_train_stop")
-        hooks.call("on_train_end", report.logs if report else {})
+        hooks.call("on_train_end", self.report.logs if self.report else {})
         return self.history
 
     @property
@@ -93,9 +96,11 @@ class Session:
                 if isinstance(value, np.ndarray):
                     arrays[f"callbacks/{name}/{key}"] = value
                 else:
-                    callbacks[name][key] = value
+                    callbacks[name][key] = copy.deepcopy(value)     # lists go on growing while this is written
+        optimizer = self.model.optimizer                    # what a schedule gives is found from the step
+        rate = optimizer.learning_rate if getattr(optimizer, "schedule", None) is None else None
         numbers = {"state": state, "first": self.first, "epochs": self.loop.epochs, "finished": self.finished,
-                   "learning_rate": self.model.optimizer.learning_rate, "data": fingerprint(self.loop.feed),
+                   "learning_rate": rate, "data": fingerprint(self.loop.feed),
                    "history": {name: list(values) for name, values in self.history.history.items()},
                    "epoch": list(self.history.epoch), "callbacks": callbacks}
         return Snapshot(arrays, numbers)
@@ -113,7 +118,7 @@ class Session:
             state = TrainingState.restore(self.model, own, numbers["state"])
             vars(self.loop.state).update(vars(state))
             self.first = numbers["first"]
-            if self.model.optimizer.schedule is None:
+            if numbers["learning_rate"] is not None:
                 self.model.optimizer.learning_rate = numbers["learning_rate"]
             self.history.history = {name: list(values) for name, values in numbers["history"].items()}
             self.history.epoch = list(numbers["epoch"])

@@ -1,62 +1,52 @@
-"""Writing checkpoints beside the training: a thread that takes snapshots one after the other."""
+"""Writing files beside the training: a thread that does jobs one after the other."""
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from dlcore.training import checkpoint
-from dlcore.training.checkpoint import Snapshot
-
 
 class Writer:
-    """Writes snapshots in the order in which they come.  The thread ends when there is nothing left to write; a program
-    that ends waits for it.  What it raises is raised again by the next `put` or `wait`."""
+    """Does jobs in the order in which they come, each of them the writing of one file.  The thread ends when nothing is
+    left to do; a program that ends waits for it.  What a job raises is raised again by the next call of this class."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: list[tuple[Path, Snapshot, Callable[[], None]]] = []
+        self._jobs: list[tuple[Path, Callable[[], object]]] = []
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
-        self._spare: dict[Path, Snapshot] = {}
 
-    def put(self, path: Path, snapshot: Snapshot, before: Callable[[], None] = lambda: None) -> None:
-        """Writes `snapshot` to `path` when those before it are written; the thread calls `before` first."""
+    def put(self, path: Path, job: Callable[[], object]) -> None:
+        """Does `job`, which writes to `path`, after those before it."""
         self.check()
         with self._lock:
-            self._queue.append((path, snapshot, before))
+            self._jobs.append((path, job))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="dlcore-checkpoint")
+                self._thread = threading.Thread(target=self._run, name="dlcore-writer")
                 self._thread.start()
 
     def _run(self) -> None:
         while True:
             with self._lock:
-                if not self._queue:
+                if not self._jobs:
                     self._thread = None
                     return
-                path, snapshot, before = self._queue[0]
+                job = self._jobs[0][1]
             try:
-                before()
-                checkpoint.write(path, snapshot)
-            except Exception as failure:    # for whoever waits: a thread has nobody to tell
+                job()
+            except Exception as failure:    # for whoever asks next: a thread has nobody to tell
                 self._failure = failure
             with self._lock:
-                self._queue.pop(0)
-                self._spare[path] = snapshot
-
-    def spare(self, path: Path) -> Snapshot | None:
-        """The last snapshot written to `path`, whose memory may now be used again."""
-        with self._lock:
-            return self._spare.pop(path, None)
+                self._jobs.pop(0)
 
     def writing(self, path: Path) -> bool:
-        """Whether a snapshot for `path` is being written or waits."""
+        """Whether a job for `path` is being done or waits."""
+        self.check()
         with self._lock:
-            return any(place == path for place, _, _ in self._queue)
+            return any(place == path for place, _ in self._jobs)
 
     def wait(self) -> None:
-        """Returns when everything is written.  Raises what went wrong since the last time."""
+        """Returns when everything is done."""
         thread = self._thread
         if thread is not None:
             thread.join()

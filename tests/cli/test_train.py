@@ -74,8 +74,10 @@ def table_run(adult, tmp_path_factory):
 def test_a_run_holds_what_it_promises(image_run, mnist):
     folder, done = image_run
     assert sorted(p.name for p in folder.iterdir()) == [
+        "ckpt",
         "config.toml",
         "log.txt",
+        "metrics.csv",
         "metrics.jsonl",
         "model.dlc",
         "report.html",
@@ -347,7 +349,7 @@ def test_a_full_disk_ends_with_74_and_keeps_no_half_model(mnist, dlcore_command)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_keeps_the_last_finished_epoch(mnist, dlcore_command, how):
+def test_an_interrupt_keeps_a_checkpoint_and_the_best_model(mnist, dlcore_command, how):
     import dlcore
 
     words = [*dlcore_command.words, "train", "image-classify", "--data", str(mnist), "--epochs", "100000", "--out", "r"]
@@ -362,7 +364,9 @@ def test_an_interrupt_keeps_the_last_finished_epoch(mnist, dlcore_command, how):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
     rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    assert f"model.dlc is the model of epoch {rows[-1]['epoch']}" in err and "Traceback" not in err and out == ""
+    best = min(rows, key=lambda row: row["val_loss"])["epoch"]
+    assert f"model.dlc is the model of epoch {best}" in err and "Traceback" not in err and out == ""
+    assert "dlcore resume r" in err and (dlcore_command.folder / "r" / "ckpt" / "last").exists()
     from conftest import DATA
 
     with gzip.open(DATA / "mnist" / "train-images-idx3-ubyte.gz") as file:
