@@ -22,6 +22,7 @@ VERBS = {
     "evaluate": "Measure a trained model on labelled data.",
     "predict": "Label new data with a trained model.",
     "info": "Show what a model file or a run folder holds.",
+    "runs": "List, compare, draw, verify and clean run folders.",
     "export": "Turn a trained model into one file for another world (C99).",
     "tune": "Search for settings under a budget of time and size.",
     "config": "Make, show, check and compare configurations.",

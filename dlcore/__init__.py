@@ -28,7 +28,7 @@ _PUBLIC = {
     "plan": "dlcore.graph",
 }
 _MODULES = ("layers", "ops", "optim", "graph", "runtime", "training", "data", "tasks", "deploy", "errors", "models",
-            "callbacks")
+            "callbacks", "metrics")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
@@ -49,7 +49,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dlcore import errors, graph, layers, ops, optim
+    from dlcore import errors, graph, layers, metrics, ops, optim
     from dlcore.data.augment import Augment
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan

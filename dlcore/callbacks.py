@@ -17,6 +17,7 @@ _PUBLIC = {
     "CSVLogger": "csv_logger",
     "TerminateOnNaN": "terminate_on_nan",
     "MaxTime": "max_time",
+    "TensorBoard": "tensorboard",
 }
 __all__ = list(_PUBLIC)
 
@@ -41,4 +42,5 @@ if TYPE_CHECKING:
     from dlcore.training.early_stopping import EarlyStopping as EarlyStopping
     from dlcore.training.max_time import MaxTime as MaxTime
     from dlcore.training.model_checkpoint import ModelCheckpoint as ModelCheckpoint
+    from dlcore.training.tensorboard import TensorBoard as TensorBoard
     from dlcore.training.terminate_on_nan import TerminateOnNaN as TerminateOnNaN

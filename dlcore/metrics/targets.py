@@ -117,8 +117,8 @@ def present(*arrays: np.ndarray) -> np.ndarray:
     if len(kinds) > 1:
         raise UsageError("text cannot be compared with numbers", hint="give y_true and y_pred labels of one kind")
     if all(a.dtype.kind in "biu" for a in arrays):
-        found = [_counted(a) for a in arrays]
-        if all(labels is not None for labels in found):
+        found = [labels for a in arrays if (labels := _counted(a)) is not None]
+        if len(found) == len(arrays):
             return np.unique(np.concatenate(found))
     return np.unique(np.concatenate([np.unique(a) for a in arrays]))
 

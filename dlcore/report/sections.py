@@ -113,8 +113,8 @@ def _over_epochs(rows: Sequence[Mapping[str, Any]], key: str, shown: str, colour
 
 def _speed(rows: Sequence[Mapping[str, Any]], train_rows: int) -> str:
     """Rows per second of each epoch, or seconds where the rows are not known; a resumed run starts its clock again."""
-    ends = [row.get("seconds") for row in rows]
-    if not all(isinstance(end, (int, float)) for end in ends):
+    ends = [float(end) for row in rows if isinstance(end := row.get("seconds"), (int, float))]
+    if len(ends) < len(rows):
         return ""
     took = [end - begin if end > begin else end for begin, end in zip([0.0, *ends], ends, strict=False)]
     if any(seconds <= 0 for seconds in took):
