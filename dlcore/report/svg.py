@@ -30,6 +30,8 @@ class Axis:
 
     def __init__(self, low: float, high: float, begin: float, end: float, log: bool = False, whole: bool = False):
         self.log, self.begin, self.end = log, begin, end
+        self.low: float
+        self.high: float
         if log:
             self.low, self.high = math.floor(math.log10(low)), math.ceil(math.log10(high))
             self.high = max(self.high, self.low + 1)
