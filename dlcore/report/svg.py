@@ -35,8 +35,8 @@ class Axis:
         if log:
             self.low, self.high = math.floor(math.log10(low)), math.ceil(math.log10(high))
             self.high = max(self.high, self.low + 1)
-            step = max(1, -(-(self.high - self.low) // 6))
-            self.ticks = [10.0 ** e for e in range(int(self.low), int(self.high) + 1, step)]
+            step = max(1.0, -(-(self.high - self.low) // 6))
+            self.ticks = [10.0 ** e for e in range(int(self.low), int(self.high) + 1, int(step))]
         else:
             step = nice((high - low) / 5 or 1.0)
             step = max(1.0, round(step)) if whole else step
