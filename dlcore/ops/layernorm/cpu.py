@@ -19,14 +19,15 @@ lowered("layernorm_backward",
 @kernel
 def layernorm_forward(x, weight, bias, eps, out, mean, rstd):
     N, C = x.shape
+    share = ONE / np.float32(C)
     for i in range(N):
-        m = v = ZERO * x[i, 0]
+        total = squares = ZERO
         for j in range(C):
-            m += x[i, j]
-        m /= C
+            total += x[i, j]
+        m = total * share
         for j in range(C):
-            v += (x[i, j] - m) * (x[i, j] - m)
-        s = ONE / math.sqrt(v / C + eps)
+            squares += (x[i, j] - m) * (x[i, j] - m)
+        s = ONE / math.sqrt(squares * share + eps)
         for j in range(C):
             out[i, j] = (x[i, j] - m) * s * weight[j] + bias[j]
         mean[i], rstd[i] = m, s
@@ -36,19 +37,19 @@ def layernorm_forward(x, weight, bias, eps, out, mean, rstd):
 def layernorm_backward_rows(dout, x, weight, mean, rstd, dx, dweight, dbias, add_dx):
     """x: the rows of one chunk; dweight, dbias: its part of the sums."""
     N, C = x.shape
+    share = ONE / np.float32(C)
     for j in range(C):
         dweight[j] = dbias[j] = ZERO
     for i in range(N):
         m, s = mean[i], rstd[i]
-        g_mean = gx_mean = ZERO * m
+        g_total = gx_total = ZERO
         for j in range(C):
-            g, xhat = dout[i, j] * weight[j], (x[i, j] - m) * s
-            g_mean += g
-            gx_mean += g * xhat
+            g = dout[i, j] * weight[j]
+            g_total += g
+            gx_total += g * (x[i, j] - m)
+        g_mean, gx_mean = g_total * share, gx_total * share * s
+        for j in range(C):
+            xhat = (x[i, j] - m) * s
             dweight[j] += dout[i, j] * xhat
             dbias[j] += dout[i, j]
-        g_mean /= C
-        gx_mean /= C
-        for j in range(C):
-            g, xhat = dout[i, j] * weight[j], (x[i, j] - m) * s
-            dx[i, j] = (g - g_mean - xhat * gx_mean) * s + (dx[i, j] if add_dx else ZERO)
+            dx[i, j] = (dout[i, j] * weight[j] - g_mean - xhat * gx_mean) * s + (dx[i, j] if add_dx else ZERO)
