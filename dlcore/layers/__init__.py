@@ -18,6 +18,13 @@ _PUBLIC = {
     "Add": "merge",
     "Multiply": "merge",
     "Embedding": "embedding",
+    "PositionalEmbedding": "embedding",
+    "LayerNormalization": "layer_norm",
+    "RMSNormalization": "layer_norm",
+    "MultiHeadAttention": "attention",
+    "TransformerEncoder": "transformer",
+    "TransformerDecoder": "transformer",
+    "CausalLM": "transformer",
     "Masking": "sequence",
     "SimpleRNN": "recurrent",
     "LSTM": "recurrent",
@@ -48,10 +55,13 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
+    from dlcore.layers.attention import MultiHeadAttention
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, ReLU, Reshape, Softmax
-    from dlcore.layers.embedding import Embedding
+    from dlcore.layers.embedding import Embedding, PositionalEmbedding
     from dlcore.layers.layer import Input, Layer
+    from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization
     from dlcore.layers.merge import Add, Concatenate, Multiply
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
+    from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

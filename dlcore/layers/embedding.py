@@ -1,7 +1,9 @@
-"""Vectors for ids."""
+"""Vectors for ids, and for positions."""
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from dlcore import ops
 from dlcore.errors import ShapeError, UsageError
@@ -42,3 +44,45 @@ class Embedding(Layer):
 
     def compute_mask(self, inputs, mask=None):
         return ops.id_mask(inputs) if self.mask_zero and inputs.ndim == 2 else mask
+
+
+class _Sinusoid(Initializer):
+    """Sines and cosines of wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al., 2017, section 3.5)."""
+
+    def draw(self, shape, rng):
+        T, C = shape
+        angles = np.arange(T)[:, None] / 10000 ** (np.arange(0, C, 2) / C)
+        out = np.empty((T, C))
+        out[:, 0::2], out[:, 1::2] = np.sin(angles), np.cos(angles[:, :C // 2])
+        return out
+
+
+class PositionalEmbedding(Layer):
+    """x plus a vector for each position.   x: f32[B, T, C], T at most `sequence_length`   returns the same shape
+
+    kind   "learned", or "sinusoidal": fixed sines and cosines, nothing is learned"""
+
+    supports_masking = True
+
+    def __init__(self, sequence_length: int, kind: str = "learned", initializer: str | Initializer = "glorot_uniform",
+                 **options: Any):
+        super().__init__(**options)
+        if not isinstance(sequence_length, int) or sequence_length < 1:
+            raise UsageError("PositionalEmbedding's sequence_length is a positive number", got=repr(sequence_length))
+        if kind not in ("learned", "sinusoidal"):
+            raise UsageError("PositionalEmbedding knows no such kind", expected="learned or sinusoidal", got=repr(kind))
+        self.sequence_length, self.kind, self.initializer = sequence_length, kind, initializers.get(initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        learned = self.kind == "learned"
+        self.positions = self.add_weight("positions", (self.sequence_length, input_shape[-1]),
+                                         self.initializer if learned else _Sinusoid(), statistic=not learned)
+
+    def call(self, x):
+        trace = current()
+        if trace is not None and trace.steps is not None:
+            return ops.add(x, ops.embedding(self.positions, trace.steps.ids))
+        if x.ndim != 3 or x.shape[1] > self.sequence_length:
+            raise ShapeError(f"layer {self.name!r} takes sequences of at most {self.sequence_length} vectors",
+                             expected=f"(None, up to {self.sequence_length}, C)", got=str((None, *x.shape[1:])))
+        return ops.add(x, self.positions[:x.shape[1]])

@@ -40,6 +40,7 @@ class Variable:
         self.key = f"{name}@{id(self)}"         # what graphs call it; a model's store gives it "dense_1/kernel"
         self.group = ""
         self.regularizer: Any = None
+        self.decay = True               # whether weight decay is for it too; biases and norms of transformers are left out
         self.store: Any = None
         self.value: np.ndarray | None = None
 
@@ -182,13 +183,14 @@ class Layer:
         return mask if self.supports_masking and not isinstance(mask, (tuple, list)) else None
 
     def add_weight(self, name: str, shape: Shape, initializer: str | initializers.Initializer = "glorot_uniform",
-                   trainable: bool = True, statistic: bool = False) -> Variable:
-        """A float32 weight; `statistic`: kept with the model, but not trained (running means)."""
+                   trainable: bool = True, statistic: bool = False, decay: bool = True) -> Variable:
+        """A float32 weight.  statistic: kept with the model, but not trained (running means); decay: not for it, if False."""
         shape = tuple(int(n) for n in shape)
         if any(v.name == name for v in self._weights):
             raise UsageError(f"layer {self.name!r} has two weights called {name!r}")
         variable = Variable(name, shape, initializers.get(initializer), trainable and not statistic, statistic, self)
         variable.regularizer = self._regularizer(name)
+        variable.decay = decay
         self._weights.append(variable)
         return variable
 

@@ -29,6 +29,8 @@ class Trace:
         self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         self.limits: dict[int, tuple[Tensor, int]] = {}
         self.penalties: list[Tensor] = []
+        self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
+        self.tables: dict[tuple[Any, ...], Any] = {}
 
     def tensor(self, variable: Any) -> Tensor:
         """The graph's leaf for a weight."""
@@ -36,7 +38,16 @@ class Trace:
             return self.graph.statistic(variable.key, *variable.shape)
         return self.graph.weight(variable.key, *variable.shape, group=variable.group)
 
-    def note(self, out: Tensor, activation: str, logits: Tensor) -> Tensor:
+    def angles(self, T: int, pairs: int, base: float) -> Any:
+        """(cos, sin) of rotary positions, made once for all layers."""
+        key = T, pairs, base
+        if key not in self.tables:
+            from dlcore import ops
+            first = 0 if self.steps is None else self.steps.position
+            self.tables[key] = ops.rotary_angles(T, pairs, base, first, graph=self.graph)
+        return self.tables[key]
+
+    def note(self, out: Tensor, activation: str, logits: Any) -> Tensor:
         """Remembers that `out` is activation(logits), so that a loss can be computed on the logits.  Returns `out`."""
         self.origins[id(out)] = out, activation, logits
         return out

@@ -86,6 +86,11 @@ class SparseCategoricalCrossentropy(Loss):
         self.from_logits, self.label_smoothing = from_logits, _smoothing(label_smoothing)
 
     def __call__(self, y_true, y_pred):
+        activation, parts = origin(y_pred)
+        if activation == "tied" and self.from_logits:
+            from dlcore.training.projected import projected_cross_entropy
+            loss = projected_cross_entropy(*parts, y_true.reshape(y_true.size), self.label_smoothing)
+            return loss.reshape(*y_true.shape)
         return ops.softmax_cross_entropy(class_logits(y_pred, self.from_logits, self.name), y_true,
                                          self.label_smoothing)
 

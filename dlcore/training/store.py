@@ -54,7 +54,7 @@ class WeightStore:
                 new.append(v)
         for v in new:
             v.key = self._unique(f"{v.layer.path}/{v.name}")
-            v.group = "" if v.trainable and v.layer.trainable else "frozen"
+            v.group = ("" if v.decay else "no_decay") if v.trainable and v.layer.trainable else "frozen"
             self.parameters.add(v.key, v.shape, "statistics" if v.statistic else "weights", v.group)
         self.parameters.freeze()
         self.reserve(self.parameters.sizes)
