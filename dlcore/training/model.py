@@ -289,7 +289,7 @@ class Model(Layer):
         self.averages.use(False)
         set_scalars(runner, self.state, self.optimizer)
         try:
-            sums, = runner.call(batch)
+            sums = runner.call(batch)[0]        # the gradient norm follows
         except BaseException:
             self.state.step -= 1
             raise
