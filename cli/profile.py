@@ -22,17 +22,37 @@ from dlcore.errors import UsageError
     show_default=True,
     help="Runs; the median of each call is shown.",
 )
+@click.option("--data", metavar="PATH", help="With --train: also train on this data, and show how long steps waited for it.")
+@click.option("--augment", metavar="CHANGES", help="With --data: change the images so, as in dlcore train.")
 @options.machine
 @options.common
 def command(
-    model: str, batch: int, training: bool, repeats: int, device: str, threads: int | None, as_json: bool
+    model: str,
+    batch: int,
+    training: bool,
+    repeats: int,
+    data: str | None,
+    augment: str | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
-    """Plan a step of MODEL, a run folder or a model file, for BATCH rows, run it on made-up data and time every call."""
+    """Plan a step of MODEL, a run folder or a model file, for BATCH rows, run it on made-up data and time every call.
+
+    With --data it also trains some steps, in memory only, on batches that the loader's thread makes: how long did they wait?
+    """
     from dlcore.cli.model import open_model
     from dlcore.runtime import default_threads
 
+    if data and not training:
+        raise UsageError("only training steps wait for data", where="--data", hint="say --train too")
     options.use_threads(threads)
-    instance = bind(open_model(model), batch, training)
+    loaded = open_model(model)
+    if augment is not None:
+        if not (data and hasattr(loaded, "augment")):
+            raise UsageError("--augment is for models of images, with --data", got=augment)
+        loaded.set_params(augment=augment)
+    instance = bind(loaded, batch, training)
     facts = instance.program.describe()
     members = threads or min(facts["threads"], default_threads())
     seconds = instance.time(repeats, members)
@@ -46,6 +66,8 @@ def command(
         **facts,
         "calls": rows,
     }
+    if data:
+        report["loader"] = loader(loaded, data, batch, repeats)
     if as_json:
         result_json(report)
     else:
@@ -79,6 +101,23 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
     runner = network.programs.runner(signature(network, "train", batch, x, y))
     runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})
     return runner.instance
+
+
+def loader(loaded: Any, data: str, batch: int, steps: int) -> dict[str, float] | None:
+    """How some training steps met the batches that the loader made; None where a step gathers its rows itself."""
+    from dlcore.tasks import TASKS
+
+    return loaded.measure_loader(TASKS[loaded.task].read(data, like=loaded).train, batch, steps)
+
+
+def loader_line(times: dict[str, float] | None) -> str:
+    """The same in a line."""
+    if times is None:
+        return "loader: none; the data lies in memory, and the step gathers its rows itself"
+    return (
+        f"loader: over {times['steps']:,} steps of {times['step'] * 1e6:,.0f} us, a step waited {times['waited'] * 1e6:,.1f} us"
+        f" for its batch ({times['share']:.1%}), which took {times['made'] * 1e6:,.0f} us to make"
+    )
 
 
 def whole_step(instance: Any, repeats: int, threads: int) -> float:
@@ -120,4 +159,4 @@ def lines(report: dict[str, Any]) -> list[str]:
         f" whole step {report['whole_step_us']:.1f} us on {report['threads']} threads",
         f"arena {report['arena']:,} bytes, {report['arena_ratio']:.3f} times the most that lives at once",
     ]
-    return found
+    return found + ([loader_line(report["loader"])] if "loader" in report else [])

@@ -40,7 +40,7 @@ def check_folder(listings: Mapping[str, tuple[str, Listing]]) -> Report:
         odd: list[int] = []
         plain: list[int] = []
         reasons: list[str] = []
-        head_sizes = []
+        head_sizes: list[tuple[int, int] | None] = []
         for i, path in enumerate(listing.files):
             try:
                 head, pixels = read_head(path), decode(path, True)

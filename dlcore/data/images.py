@@ -32,8 +32,10 @@ def read_images(source: str | Path, size: tuple[int, int] | None = None, skip_ba
     if Path(bare(path.name)).suffix in _TABLES:
         return Parts(read_listing(list_table(path, label_col), path, "train", size, skip_bad, shape))
     parts = _arrays(path)
-    target = shape[:2] if shape else size
-    return parts if target is None else Parts(*(part and resized(part, target) for part in parts))
+    target = (shape[0], shape[1]) if shape else size
+    if target is None:
+        return parts
+    return Parts(resized(parts.train, target), None if parts.test is None else resized(parts.test, target))
 
 
 def _arrays(path: Path) -> Parts:

@@ -62,14 +62,13 @@ class DirectKernel:
         return self._entries[variant]
 
     def _scalars(self, given: Mapping[str, float]) -> Any:
-        block = np.zeros(max(1, len(self.spec.scalars)), np.int64)
+        block = (ctypes.c_int64 * max(1, len(self.spec.scalars)))()
         for i, item in enumerate(self.spec.scalars):
             if item.dtype in ("i64", "i32"):
-                block[i] = given[item.name]
-            else:
-                block[i:i + 1].view(np.float32)[0] = given[item.name]
-        # the block must live until the call is over: ctypes holds on to the object that it is given
-        return (ctypes.c_int64 * len(block)).from_buffer(block)
+                block[i] = int(given[item.name])
+            else:                           # the first four of its eight bytes
+                ctypes.c_float.from_buffer(block, 8 * i).value = given[item.name]
+        return block
 
 
 @cache

@@ -219,6 +219,18 @@ class Estimator:
         if best:
             say(best.describe())
 
+    def measure_loader(self, data: Dataset, batch_size: int, steps: int) -> dict[str, float] | None:
+        """Trains the network so many steps on batches that the loader makes of `data`; see `training.loaded.measure`.
+
+        None where there is no loader, because the step gathers its rows itself.  The weights change: this is for measuring."""
+        from dlcore.training.loaded import measure
+        network, x = self.model, self._raw(data.x)
+        source = self._training(x, np.arange(len(x)), self._targets(np.asarray(data.y)), None)
+        if not isinstance(source, Source):
+            return None
+        settings.compile(network, self)
+        return measure(network, source, batch_size, steps)
+
     # ---- using what was trained --------------------------------------------------------------------------------------
 
     @property

@@ -93,3 +93,23 @@ class LoadedFeed:
                 weight[0][...] = source.weight[ids]
             return runner
         yield from Ahead(make, self.steps_per_epoch - start, AHEAD, self.times)
+
+
+def measure(model: Model, source: Source, batch_size: int, steps: int) -> dict[str, float]:
+    """Trains so many steps and says how they met their batches, all in seconds and means over the steps, because a wait
+    now and then is what matters: step, waited (part of it), made (by the thread), share = waited / step.  The weights change."""
+    from dlcore.training.loop import Loop
+    model.ensure_store()
+    model.state.start_epoch()
+    feed = LoadedFeed(model, source, batch_size, True, model.state.seed)
+    taken = 0
+
+    def count(position: int) -> None:
+        nonlocal taken
+        taken += 1
+        loop.stop = taken == steps
+    loop = Loop(model, feed, model.state, 1 << 30, on_step=count)
+    seconds = sum(report.seconds for report in loop)
+    times = feed.times
+    return {"steps": taken, "step": seconds / taken, "waited": times.waited / taken, "made": times.made / taken,
+            "share": times.waited / seconds}

@@ -207,3 +207,16 @@ def test_get_goes_on_where_it_was_cut(command, tmp_path, address):
     assert (tmp_path / "good-cut.part").stat().st_size == 20_000 and not (tmp_path / "good-cut").exists()
     command("data", "get", f"{address}/good-cut")
     assert (tmp_path / "good-cut").read_bytes() == b"x" * 50_000 + b"end"
+
+
+def test_profile_shows_how_long_steps_waited(command, mnist):
+    command("train", "image-classify", "--data", mnist, "--epochs", 1, "--set", "model.hidden=[8]", "--out", "run")
+    before = hashlib.sha256(open("run/model.dlc", "rb").read()).hexdigest()
+    profile = ("profile", "run", "--train", "--data", mnist, "--repeats", 5)
+    times = json.loads(command(*profile, "--augment", "crop,mixup", "--json").stdout)["loader"]
+    assert times["steps"] == 5 and times["step"] > 0 and 0 <= times["share"] <= 1 and times["made"] > 0
+    assert "loader: over 5 steps of" in command(*profile, "--augment", "flip").stdout
+    assert "loader: none" in command(*profile).stdout
+    assert hashlib.sha256(open("run/model.dlc", "rb").read()).hexdigest() == before
+    command("profile", "run", "--data", mnist, code=2)
+    command("profile", "run", "--train", "--augment", "flip", code=2)
