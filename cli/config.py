@@ -59,7 +59,9 @@ class TrainSection(Section):
 
     epochs: int = Field(20, ge=1, description="passes over the training part")
     batch: int = Field(64, ge=1, description="rows per step")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="sgd | adam | adamw")
+    optimizer: Literal[
+        "sgd", "adam", "adamw", "adadelta", "adagrad", "adamax", "lamb", "lion", "muon", "nadam", "rmsprop"
+    ] = Field("adam", description="sgd | adam | adamw | adadelta | adagrad | adamax | lamb | lion | muon | nadam | rmsprop")
     lr: float = Field(1e-3, gt=0, description="learning rate")
     seed: int = Field(0, ge=0, lt=2**63, description="of weights, order, dropout and the split")
     save_every: int = Field(0, ge=0, description="steps between two checkpoints; 0: one after each epoch")
@@ -80,10 +82,32 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("model", "hidden"): (list[Annotated[int, Field(ge=1)]], {"description": "widths of the hidden layers"}),
     ("model", "dropout"): (float, {"ge": 0, "lt": 1, "description": "share of activations set to 0 in training"}),
     ("train", "schedule"): (
-        Literal["constant", "linear", "cosine"],
-        {"description": "of the learning rate: constant | linear | cosine"},
+        Literal[
+            "constant", "step", "multi-step", "exponential", "linear", "polynomial", "cosine", "cosine-restarts",
+            "one-cycle", "inverse-sqrt", "plateau",
+        ],
+        {
+            "description": "of the learning rate: constant | step | multi-step | exponential | linear | polynomial | cosine"
+            " | cosine-restarts | one-cycle | inverse-sqrt | plateau"
+        },
     ),
-    ("train", "weight-decay"): (float, {"ge": 0, "description": "decoupled, with adamw"}),
+    ("train", "weight-decay"): (float, {"ge": 0, "description": "decoupled from the gradient"}),
+    ("train", "warmup"): (
+        float,
+        {"ge": 0, "description": "steps, or below 1 a share of all steps, in which the learning rate rises"},
+    ),
+    ("train", "l1"): (float, {"ge": 0, "description": "L1 penalty of matrices and filters"}),
+    ("train", "l2"): (float, {"ge": 0, "description": "L2 penalty of matrices and filters"}),
+    ("train", "clip"): (float, {"ge": 0, "description": "greatest norm of all gradients together; 0: as they are"}),
+    ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
+    ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
+    ("train", "init"): (str, {"description": "model file whose weights to begin with"}),
+    ("train", "freeze"): (list[str], {"description": "patterns of layers that are not trained"}),
+    ("train", "optimizer-options"): (dict[str, Any], {"description": "further arguments of the optimizer"}),
+    ("train", "schedule-options"): (
+        dict[str, Any],
+        {"description": "of the schedule: gamma, end, power, milestones, cycles, patience"},
+    ),
     ("train", "patience"): (
         int,
         {"ge": 0, "description": "epochs without a better validation loss before it ends; 0: never"},

@@ -162,3 +162,43 @@ require_option = click.option(
     metavar="METRIC>=NUMBER",
     help="Exit with 6 where the metric misses the bound; may be repeated.",
 )
+
+SCHEDULES = (
+    "constant", "step", "multi-step", "exponential", "linear", "polynomial", "cosine", "cosine-restarts", "one-cycle",
+    "inverse-sqrt", "plateau",
+)  # fmt: skip
+OPTIMIZERS = (
+    "sgd", "adam", "adamw", "adadelta", "adagrad", "adamax", "lamb", "lion", "muon", "nadam", "rmsprop",
+)  # fmt: skip
+
+
+def _list(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+    return list(value) or None
+
+
+def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How weights are updated: the options of the training recipe."""
+    for option in reversed((
+        click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="How weights are updated."),
+        click.option("--schedule", type=click.Choice(SCHEDULES), help="How the learning rate changes."),
+        click.option(
+            "--warmup", type=Finite(0, closed=True), metavar="STEPS",
+            help="Steps, or below 1 a share of all steps, in which the learning rate rises.",
+        ),
+        click.option("--weight-decay", type=Finite(0, closed=True), help="Decay of weights, decoupled from the gradient."),
+        click.option("--l1", type=Finite(0, closed=True), help="L1 penalty of matrices and filters."),
+        click.option("--l2", type=Finite(0, closed=True), help="L2 penalty of matrices and filters."),
+        click.option("--clip", type=Finite(0, closed=True), metavar="NORM", help="Greatest norm of all gradients together."),
+        click.option("--accumulate", type=click.IntRange(min=1), metavar="K", help="Micro-batches per update."),
+        click.option(
+            "--ema", type=Finite(0, 1, closed=True), metavar="MOMENTUM",
+            help="Keep averages of the weights, and use them: 0.999.",
+        ),
+        click.option("--init", metavar="MODEL", help="Model file whose weights to begin with, where they fit."),
+        click.option(
+            "--freeze", multiple=True, metavar="LAYER-PATTERN", callback=_list,
+            help="Layers that are not trained: dense_*; may be repeated.",
+        ),
+    )):  # fmt: skip
+        command = option(command)
+    return command

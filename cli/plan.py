@@ -32,6 +32,16 @@ KEYS = {
     "batch": ("train", "batch"),
     "lr": ("train", "lr"),
     "optimizer": ("train", "optimizer"),
+    "schedule": ("train", "schedule"),
+    "warmup": ("train", "warmup"),
+    "weight_decay": ("train", "weight-decay"),
+    "l1": ("train", "l1"),
+    "l2": ("train", "l2"),
+    "clip": ("train", "clip"),
+    "accumulate": ("train", "accumulate"),
+    "ema": ("train", "ema"),
+    "init": ("train", "init"),
+    "freeze": ("train", "freeze"),
     "seed": ("train", "seed"),
     "save_every": ("train", "save-every"),
     "keep": ("train", "keep"),
@@ -125,7 +135,7 @@ def make(name: str, options: Mapping[str, Any], settings: Sequence[str], arch: s
         and sections["train"].get("weight-decay")
         and ("train", "weight-decay") not in given
     ):
-        sections["train"]["weight-decay"] = 0.0  # a default for adamw must not refuse another optimizer
+        sections["train"]["weight-decay"] = 0.0  # a default for adamw is none for another optimizer
     return Plan(task, chosen_arch, chosen_preset, sections, given)
 
 

@@ -137,3 +137,20 @@ def overfit(console: Console, plan: Plan, parts: Parts, estimator: Any, batches:
         raise UsageError("this task has no metrics to tell what was learned")
     console.say("", "nothing was written")
     return {"overfit": batches, "task": plan.task.name, "arch": plan.arch, "rows": len(rows), "metrics": metrics}
+
+
+def find_rate(console: Console, plan: Plan, parts: Parts, estimator: Any, out: str | None) -> dict[str, Any]:
+    """Train with a growing learning rate; returns a suggestion and the file that the losses were written to."""
+    from dlcore.cli import run_folder
+    from dlcore.cli.errors import writing
+    from dlcore.training.rate_finder import LearningRateFinder
+
+    place = run_folder.choose(out, f"{plan.task.name}-lr-find")
+    finder = LearningRateFinder()
+    estimator.set_params(schedule="constant", patience=0, epochs=max(finder.steps, plan.sections["train"]["epochs"]))
+    estimator.fit(parts.train, callbacks=[finder], log=lambda line: console.say("train", line))
+    path = place / "learning_rates.csv"
+    with writing(path):
+        place.mkdir(parents=True, exist_ok=True)
+        finder.to_csv(path)
+    return {"lr_find": True, "suggestion": finder.suggestion, "csv": str(path), "steps": len(finder.rates)}

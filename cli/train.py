@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part.")
 @click.option("--batch", type=click.IntRange(min=1), help="Rows per step.")
 @click.option("--lr", type=Finite(0), help="Learning rate.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adam", "adamw"]), help="How weights are updated.")
+@options.recipe
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Seed of weights, order, dropout and split.")
 @click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Cross-validate in K folds before the training.")
 @click.option(
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--keep", type=click.IntRange(min=1), help="How many of the latest checkpoints are kept.  [default: 1]")
 @click.option("--max-time", type=Duration(), metavar="TIME", help="The most time to train, about: 90s, 10m, 1h30m.")
 @click.option("--dry-run", is_flag=True, help="Say shapes, memory and time after a few steps; write nothing.")
+@click.option("--lr-find", is_flag=True, help="Only look for a learning rate: suggests one, and writes a csv file.")
 @click.option("--overfit", type=click.IntRange(min=1), metavar="N", help="Only try to learn N batches by heart.")
 @click.option("--out", metavar="FOLDER", help="Run folder; must not exist or be empty.  [default: runs/TASK]")
 @click.option(
@@ -76,6 +77,7 @@ def command(
     settings: tuple[str, ...],
     dry_run: bool,
     overfit: int | None,
+    lr_find: bool,
     **given: Any,
 ) -> None:
     """Train a model for TASK, or as the configuration file TASK.toml says.
@@ -87,8 +89,10 @@ def command(
     from dlcore.cli import plan, rehearse
     from dlcore.cli.execute import prepare
 
-    if dry_run and overfit:
-        raise UsageError("--dry-run and --overfit exclude each other")
+    if dry_run + bool(overfit) + lr_find > 1:
+        raise UsageError("--dry-run, --overfit and --lr-find exclude each other")
+    if lr_find and require:
+        raise UsageError("looking for a learning rate measures no quality", where="--require")
     if dry_run and require:
         raise UsageError("a dry run measures no quality", where="--require", hint="leave out --dry-run or --require")
     wanted = options.requirements(require)
@@ -99,6 +103,8 @@ def command(
             report = rehearse.dry_run(console, chosen, *prepare(console, chosen))
         elif overfit:
             report = rehearse.overfit(console, chosen, *prepare(console, chosen), overfit)
+        elif lr_find:
+            report = rehearse.find_rate(console, chosen, *prepare(console, chosen), out)
         else:
             report = train(console, chosen, out)
     finally:
@@ -142,6 +148,8 @@ def train(console: Console, plan: Plan, out: str | None, folder: RunFolder | Non
 
 def summary(report: dict[str, Any]) -> str:
     """The result for people."""
+    if "lr_find" in report:
+        return f"learning rate {report['suggestion']:.3g}\n{report['csv']}"
     if "dry_run" in report:
         return f"{report['parameters']:,} weights, about {report['seconds']:.0f} s of training"
     shown = [name for name in report["metrics"] if name not in report.get("details", ())]

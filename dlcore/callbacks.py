@@ -16,6 +16,9 @@ _PUBLIC = {
     "BackupAndRestore": "backup",
     "CSVLogger": "csv_logger",
     "TerminateOnNaN": "terminate_on_nan",
+    "LearningRateScheduler": "rates",
+    "ReduceLROnPlateau": "rates",
+    "LearningRateFinder": "rate_finder",
     "MaxTime": "max_time",
     "TensorBoard": "tensorboard",
 }
@@ -42,5 +45,8 @@ if TYPE_CHECKING:
     from dlcore.training.early_stopping import EarlyStopping as EarlyStopping
     from dlcore.training.max_time import MaxTime as MaxTime
     from dlcore.training.model_checkpoint import ModelCheckpoint as ModelCheckpoint
+    from dlcore.training.rate_finder import LearningRateFinder as LearningRateFinder
+    from dlcore.training.rates import LearningRateScheduler as LearningRateScheduler
+    from dlcore.training.rates import ReduceLROnPlateau as ReduceLROnPlateau
     from dlcore.training.tensorboard import TensorBoard as TensorBoard
     from dlcore.training.terminate_on_nan import TerminateOnNaN as TerminateOnNaN

@@ -13,7 +13,7 @@ from dlcore.data.dataset import Dataset
 from dlcore.data.loader import Source
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.tasks import manners, settings
+from dlcore.tasks import manners, recipe, settings
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -49,6 +49,7 @@ class Estimator:
     patience: int
     val_split: float
     random_state: int | None
+    training: Mapping[str, Any] | None = None      # further settings: see `dlcore.tasks.recipe`
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------------------
 
@@ -92,8 +93,9 @@ class Estimator:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """The parameters as a configuration groups them, but for the seed: see `Task.defaults`."""
-        params = {**_plain(self.get_params()), "batch": self.batch_size}
-        return {section: {name.replace("_", "-"): params[name] for name in (*names, *self._own.get(section, ()))}
+        params = {**_plain(self.get_params()), "batch": self.batch_size, **recipe.of(self)}
+        own = {**self._own, "train": (*self._own.get("train", ()), *(recipe.KEYS if "training" in params else ()))}
+        return {section: {name.replace("_", "-"): params[name] for name in (*names, *own.get(section, ()))}
                 for section, names in _SECTIONS.items()}
 
     # ---- what a subclass says ----------------------------------------------------------------------------------------
@@ -193,22 +195,25 @@ class Estimator:
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
         from dlcore.models import mlp
-        from dlcore.tasks.progress import Schedule
         from dlcore.training.early_stopping import EarlyStopping
         loaded = isinstance(inputs, Source)
         shape = inputs.shape if loaded else inputs.shape[1:]
         sizes = (shape[0], *self.hidden, self._outputs())
         network = mlp(shape, self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
                       output_activation="softmax" if self._kind == "classifier" else None)
+        for line in recipe.prepare(network, self):
+            say(line)
         settings.compile(network, self)
         self._network = network
         say(f"network {'-'.join(map(str, sizes))}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
             f"at most {self.epochs} epochs" + (f", weight decay {self.weight_decay:g}" if self.weight_decay else "")
+            + recipe.described(self)
             + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
         best = EarlyStopping(patience=self.patience or None) if validation else None
-        steps = -(-len(inputs) // self.batch_size)
-        own: list[Callback] = [Schedule(self.lr, self.schedule, self.epochs, steps)] if self.schedule != "constant" else []
+        steps = -(-len(inputs) // (self.batch_size * recipe.of(self)["accumulate"]))
+        network.optimizer.learning_rate = recipe.schedule(self, self.epochs * steps, steps) or self.lr
+        own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []
         if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
         history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,
@@ -354,8 +359,10 @@ def take(x: Any, rows: np.ndarray) -> Any:
 
 
 def renamed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the command line as parameters: `batch` is `batch_size` there."""
-    return {"batch_size" if name == "batch" else name: value for name, value in options.items()}
+    """Options of the command line as parameters: `batch` is `batch_size` there, and the recipe is one, `training`."""
+    training = {name: value for name, value in options.items() if name in recipe.KEYS and value != recipe.KEYS[name][0]}
+    own = {"batch_size" if name == "batch" else name: value for name, value in options.items() if name not in recipe.KEYS}
+    return own | ({"training": training} if training else {})
 
 
 def _plain(value: Any) -> Any:

@@ -31,11 +31,12 @@ class ImageClassifier(Classifier):
 
     def __init__(self, hidden: Sequence[int] = (512, 512), dropout: float = 0.4, epochs: int = 20, batch_size: int = 128,
                  lr: float = 2e-3, optimizer: str = "adam", schedule: str = "cosine", weight_decay: float = 0.0,
-                 patience: int = 0, val_split: float = 0.1, random_state: int | None = 0, augment: str = ""):
+                 patience: int = 0, val_split: float = 0.1, random_state: int | None = 0, augment: str = "",
+                 training: Mapping[str, Any] | None = None):
         self.hidden, self.dropout, self.epochs, self.batch_size = hidden, dropout, epochs, batch_size
         self.lr, self.optimizer, self.schedule, self.weight_decay = lr, optimizer, schedule, weight_decay
         self.patience, self.val_split, self.random_state = patience, val_split, random_state
-        self.augment = augment
+        self.augment, self.training = augment, training
 
     def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
         self._preprocessor = ImagePreprocessor.fit(x)

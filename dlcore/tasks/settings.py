@@ -7,25 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import UsageError
+from dlcore.optim.schedules import NAMES as SCHEDULES
+from dlcore.tasks import recipe
 
 if TYPE_CHECKING:
     from dlcore.training.model import Sequential
 
 _MOST_LAYERS, _WIDEST = 64, 1 << 24
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "linear", "cosine")
 
 
 def compile(network: Sequential, params: Any) -> None:
     """Loss, metric and optimizer for an estimator's parameters."""
-    from dlcore import optim
-    options: dict[str, Any] = {"learning_rate": params.lr}
-    if params.optimizer == "sgd":
-        optimizer = optim.SGD(**options, momentum=0.9, nesterov=True)
-    elif params.optimizer == "adamw":
-        optimizer = optim.AdamW(**options, weight_decay=params.weight_decay)
-    else:
-        optimizer = optim.Adam(**options)
+    optimizer = recipe.optimizer(params)
     classifier = params._kind == "classifier"
     crossentropy = "categorical_crossentropy" if mixes_targets(params) else "sparse_categorical_crossentropy"
     network.compile(optimizer, crossentropy if classifier else "mean_squared_error",
@@ -59,14 +52,14 @@ def check_params(params: Any) -> None:
     require(_whole(params.epochs, 1), "epochs", "a whole number from 1")
     require(_whole(params.batch_size, 1), "batch_size", "a whole number from 1")
     require(_number(params.lr) and 0 < params.lr < math.inf, "lr", "a positive number")
-    require(params.optimizer in OPTIMIZERS, "optimizer", ", ".join(OPTIMIZERS))
+    require(params.optimizer in recipe.OPTIMIZERS, "optimizer", ", ".join(recipe.OPTIMIZERS))
     require(params.schedule in SCHEDULES, "schedule", ", ".join(SCHEDULES))
     require(_number(params.weight_decay) and 0 <= params.weight_decay < math.inf, "weight_decay", "a number from 0")
-    require(params.weight_decay == 0 or params.optimizer == "adamw", "weight_decay", "0, or the optimizer adamw")
     require(_whole(params.patience, 0), "patience", "a whole number from 0; 0 never stops early")
     require(_number(params.val_split) and 0 <= params.val_split < 1, "val_split", "0 <= val_split < 1")
     require(params.random_state is None or _whole(params.random_state, 0, (1 << 63) - 1), "random_state",
             "a whole number from 0, or None")
+    recipe.check(params)
 
 
 def _whole(value: Any, low: int, high: float = math.inf) -> bool:

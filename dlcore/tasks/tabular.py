@@ -27,10 +27,12 @@ class _Tabular(Estimator):
 
     def __init__(self, hidden: Sequence[int] = (256, 128), dropout: float = 0.2, epochs: int = 60, batch_size: int = 32,
                  lr: float = 2e-3, optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float = 1e-2,
-                 patience: int = 12, val_split: float = 0.1, random_state: int | None = 0):
+                 patience: int = 12, val_split: float = 0.1, random_state: int | None = 0,
+                 training: Mapping[str, Any] | None = None):
         self.hidden, self.dropout, self.epochs, self.batch_size = hidden, dropout, epochs, batch_size
         self.lr, self.optimizer, self.schedule, self.weight_decay = lr, optimizer, schedule, weight_decay
         self.patience, self.val_split, self.random_state = patience, val_split, random_state
+        self.training = training
 
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
         if isinstance(x, Dataset) and isinstance(x.x, Table):

@@ -255,6 +255,15 @@ class Model(Layer):
             loop.validate = validate
         return Session(self, loop, callbacks, {**params, "validation": validation is not None}).run()
 
+    def find_learning_rate(self, x: Any, y: Any = None, batch_size: int = BATCH, min_lr: float = 1e-6, max_lr: float = 1.0,
+                           steps: int = 100, **options: Any) -> Any:
+        """Looks for a learning rate: trains over `steps` steps while it grows from min_lr to max_lr, and puts everything
+        back.  Returns a `LearningRateFinder`: suggestion, rates, losses, to_csv(path).  options: further ones of `fit`."""
+        from dlcore.training.rate_finder import LearningRateFinder
+        finder = LearningRateFinder(min_lr, max_lr, steps)
+        self.fit(x, y, batch_size=batch_size, epochs=steps, verbose=0, callbacks=[finder], **options)
+        return finder
+
     def train_on_batch(self, x: Any, y: Any, sample_weight: Any = None,
                        class_weight: Mapping[int, float] | None = None, return_dict: bool = False) -> Any:
         """One step on one batch; returns its loss before the step, or [loss, metrics...] if there are metrics.

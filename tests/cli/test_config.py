@@ -63,7 +63,7 @@ def test_toml_values(text, value):
 def test_all_problems_are_told_at_once():
     made = draft(
         "trian.lr=1",
-        "train.optimizer=adma",
+        "train.optimizer=adm",
         "train.epoch=3",
         "nonsense",
         "train.lr=nan",

@@ -177,17 +177,20 @@ def test_an_estimator_can_be_fitted_again_to_something_else(labels):
 @pytest.mark.parametrize("params", [
     {"hidden": "64"}, {"hidden": (0,)}, {"hidden": [1.5]}, {"dropout": 1}, {"dropout": -0.1}, {"epochs": 0}, {"epochs": 1.5},
     {"batch_size": 0}, {"lr": 0}, {"lr": float("nan")}, {"lr": "1e-3"}, {"optimizer": "adem"}, {"schedule": "cosin"},
-    {"weight_decay": -1}, {"optimizer": "sgd"}, {"patience": -1}, {"val_split": 1}, {"random_state": -1}, {"epochs": True}])
+    {"weight_decay": -1}, {"training": {"warm-up": 1}}, {"training": {"ema": 1.0}}, {"training": {"freeze": "a"}},
+    {"training": 3}, {"patience": -1}, {"val_split": 1}, {"random_state": -1}, {"epochs": True}])
 def test_parameters_of_no_use_are_named_before_anything_is_trained(params):
     estimator = TabularClassifier(**params)
-    with pytest.raises(UsageError, match=f"weight_decay|{next(iter(params))}"):
+    with pytest.raises(UsageError, match=next(iter(params)) if "training" not in params else "training|is of no use"):
         estimator.fit(ROWS, LABELS)
     assert not hasattr(estimator, "_network")
 
 
 def test_networks_without_hidden_layers_and_other_optimizers():
     for params in ({"hidden": (), "lr": 0.02}, {"optimizer": "sgd", "weight_decay": 0.0, "lr": 0.05, "schedule": "linear"},
-                   {"optimizer": "adam", "weight_decay": 0, "schedule": "constant", "dropout": 0}):
+                   {"optimizer": "adam", "weight_decay": 0, "schedule": "constant", "dropout": 0},
+                   {"optimizer": "lamb", "lr": 0.02, "schedule": "one-cycle"},
+                   {"optimizer": "muon", "schedule": "plateau", "training": {"schedule_options": {"gamma": 0.5, "patience": 3}}}):
         assert TabularClassifier(epochs=25, **params).fit(ROWS, LABELS).score(ROWS, LABELS) > 0.8, params
 
 

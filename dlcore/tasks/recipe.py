@@ -1,0 +1,144 @@
+"""The training recipe: what the parameter `training` of every estimator may say, and what becomes of it.
+
+    TabularClassifier(optimizer="lamb", schedule="cosine", training={"warmup": 0.1, "clip": 1.0, "ema": 0.999})
+
+On the command line these are the options and keys of the same names: `--warmup 0.1 --clip 1 --ema 0.999`.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dlcore.errors import UsageError
+
+if TYPE_CHECKING:
+    from dlcore.training.callbacks import Callback
+    from dlcore.training.model import Model
+
+# key -> (default, what it must be, whether a value is that)
+KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
+    "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: _number(v, 0)),
+    "l1": (0.0, "a number from 0", lambda v: _number(v, 0)),
+    "l2": (0.0, "a number from 0", lambda v: _number(v, 0)),
+    "clip": (0.0, "the greatest norm of the gradients; 0: as they are", lambda v: _number(v, 0)),
+    "accumulate": (1, "a whole number from 1", lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1),
+    "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
+    "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
+    "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
+    "optimizer_options": ({}, "arguments of the optimizer by name", lambda v: isinstance(v, Mapping)),
+    "schedule_options": ({}, "gamma, end, power, milestones, cycles, patience", lambda v: isinstance(v, Mapping)),
+}
+OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta", "adagrad", "adamax", "lamb", "lion", "muon", "nadam", "rmsprop")
+PLATEAU = ("gamma", "patience", "end")        # options of the schedule "plateau"
+
+
+def _number(value: Any, low: float) -> bool:
+    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return good and low <= float(value) < math.inf
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(v, str) and v for v in value)
+
+
+def of(params: Any) -> dict[str, Any]:
+    """The settings of an estimator, those that it does not name by default."""
+    return {key: default for key, (default, _, _) in KEYS.items()} | dict(getattr(params, "training", None) or {})
+
+
+def check(params: Any) -> None:
+    """UsageError for settings of no use, and for an optimizer or schedule that cannot be made of them."""
+    given = getattr(params, "training", None)
+    if given is not None and not isinstance(given, Mapping):
+        raise UsageError("training is a mapping", expected=", ".join(KEYS), got=repr(given))
+    for key, value in (given or {}).items():
+        if key not in KEYS:
+            raise UsageError(f"training has no setting {key!r}", expected=", ".join(KEYS))
+        if not KEYS[key][2](value):
+            raise UsageError(f"{key} = {value!r} is of no use", expected=KEYS[key][1])
+    optimizer(params)
+    schedule(params, 10, 2)
+
+
+def optimizer(params: Any) -> Any:
+    """The optimizer of an estimator's parameters, with its learning rate as a number."""
+    from dlcore import optim
+    settings = of(params)
+    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if params.optimizer == "sgd" else {}
+    if params.optimizer != "adam" or params.weight_decay:
+        options |= {"weight_decay": params.weight_decay, "decoupled_weight_decay": True}
+    if settings["clip"]:
+        options["global_clipnorm"] = float(settings["clip"])
+    if settings["ema"]:
+        options |= {"use_ema": True, "ema_momentum": float(settings["ema"])}
+    if settings["accumulate"] > 1:
+        options["gradient_accumulation_steps"] = int(settings["accumulate"])
+    options |= settings["optimizer_options"]
+    kind = type(optim.get(params.optimizer))
+    try:
+        return kind(learning_rate=params.lr, **options)
+    except TypeError as error:
+        raise UsageError(f"the optimizer {params.optimizer} cannot be made", where="optimizer_options",
+                         expected=", ".join(n for n in kind().get_config() if n not in ("name", "learning_rate")),
+                         got=str(error)) from None
+
+
+def schedule(params: Any, steps: int, steps_per_epoch: int) -> Any:
+    """The schedule of a training of so many steps, None where the rate stays as it is."""
+    from dlcore.optim import schedules
+    settings = of(params)
+    options = dict(settings["schedule_options"])
+    if params.schedule == "plateau":
+        plateau(params)
+        if settings["warmup"]:
+            raise UsageError("the schedule plateau has no warm-up", got=f"warmup = {settings['warmup']}")
+        return None
+    if params.schedule == "constant" and not settings["warmup"]:
+        return None
+    try:
+        return schedules.named(params.schedule, params.lr, steps, steps_per_epoch=steps_per_epoch, warmup=settings["warmup"],
+                               **options)
+    except TypeError as error:
+        raise UsageError(f"the schedule {params.schedule} cannot be made", where="schedule_options",
+                         expected="gamma, end, power, milestones, cycles", got=str(error)) from None
+
+
+def plateau(params: Any) -> Callback:
+    """The callback of the schedule "plateau": gamma (0.1), patience (5), end (a share of the rate, 0)."""
+    from dlcore.training.rates import ReduceLROnPlateau
+    options = of(params)["schedule_options"]
+    if unknown := [n for n in options if n not in PLATEAU]:
+        raise UsageError("the schedule plateau cannot be made", where="schedule_options", expected=", ".join(PLATEAU),
+                         got=unknown[0])
+    return ReduceLROnPlateau("val_loss" if params.val_split else "loss", factor=options.get("gamma", 0.1),
+                             patience=options.get("patience", 5), min_lr=params.lr * options.get("end", 0.0))
+
+
+def prepare(network: Model, params: Any) -> list[str]:
+    """Layers that are not trained, weights to begin with, penalties: before the network is compiled.  Lines about it."""
+    settings, said = of(params), []
+    if settings["freeze"]:
+        said.append(f"not trained: {', '.join(network.freeze(*settings['freeze']))}")
+    if settings["init"]:
+        taken = network.load_weights(settings["init"], skip_mismatch=True)
+        if not taken:
+            raise UsageError("no weight of the model to begin with fits", where=settings["init"],
+                             hint="its layers need the names and shapes of this network's")
+        said.append(f"begins with {len(taken)} of {len(network.variables)} weights of {settings['init']}")
+    if settings["l1"] or settings["l2"]:
+        from dlcore.layers.regularizers import L1L2
+        for variable in network.trainable_variables:
+            if len(variable.shape) > 1 and variable.regularizer is None:
+                variable.regularizer = L1L2(float(settings["l1"]), float(settings["l2"]))
+    return said
+
+
+def described(params: Any) -> str:
+    """What differs from the defaults, for a line: ", warmup 0.1, clip 1"."""
+    defaults = {key: default for key, (default, _, _) in KEYS.items()}
+    shown = [f", {key.replace('_', ' ')} {value:g}" if isinstance(value, float) else f", {key.replace('_', ' ')} {value}"
+             for key, value in of(params).items() if value != defaults[key] and key not in ("init", "freeze")]
+    return "".join(shown)
