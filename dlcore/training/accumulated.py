@@ -42,6 +42,7 @@ class Accumulated:
         self.batch, first = s.batch, self.parts[0][1]
         self.instance, self.status = self.parts[-1][1].instance, first.status
         self.version, self.generation = first.version, first.generation
+        self.norm = self.parts[-1][1].norm
         self.scalars: dict[str, Any] = {"lr": 0.0, "step": 0}
         self.sums: list[float] = [0.0] * len(first.sums)
         self.rows = memoryview(np.zeros(s.batch, np.int32)) if s.rows else None     # type: ignore[arg-type]
