@@ -64,6 +64,7 @@ def command(
         "threads": members,
         "whole_step_us": whole_step(instance, repeats, members) * 1e6,
         **facts,
+        **(loop_overhead(loaded.model, *made_up(loaded, batch)) if training else {}),
         "calls": rows,
     }
     if data:
@@ -77,28 +78,20 @@ def command(
 
 def bind(loaded: Any, batch: int, training: bool) -> Any:
     """An Instance of the step's program, its inputs zero."""
-    import numpy as np
-
     from dlcore.tasks import settings
     from dlcore.training.programs import signature
 
     network = getattr(loaded, "model", loaded)
-    x = [
-        np.zeros((batch, *symbol.shape[1:]), np.int32 if symbol.dtype == "i32" else np.float32)
-        for symbol in network.network.inputs
-    ]
     if not training:
-        return network.programs.runner(signature(network, "predict", batch, x)).instance
+        return network.programs.runner(signature(network, "predict", batch, inputs(network, batch))).instance
     if loaded is network:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
     settings.compile(network, loaded)
-    classes = len(loaded.classes_) if hasattr(loaded, "classes_") else 0
-    soft = settings.mixes_targets(loaded)
-    y = [np.zeros((batch, classes if soft else 1), np.float32) if soft or not classes else np.zeros(batch, np.int32)]
+    x, y = made_up(loaded, batch)
     network.ensure_store()
-    runner = network.programs.runner(signature(network, "train", batch, x, y))
+    runner = network.programs.runner(signature(network, "train", batch, x, [y]))
     runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})
     return runner.instance
 
@@ -118,6 +111,59 @@ def loader_line(times: dict[str, float] | None) -> str:
         f"loader: over {times['steps']:,} steps of {times['step'] * 1e6:,.0f} us, a step waited {times['waited'] * 1e6:,.1f} us"
         f" for its batch ({times['share']:.1%}), which took {times['made'] * 1e6:,.0f} us to make"
     )
+
+
+def inputs(network: Any, batch: int) -> list[Any]:
+    """Zeros for every input."""
+    import numpy as np
+
+    return [
+        np.zeros((batch, *symbol.shape[1:]), np.int32 if symbol.dtype == "i32" else np.float32)
+        for symbol in network.network.inputs
+    ]
+
+
+def made_up(loaded: Any, batch: int) -> tuple[Any, Any]:
+    """Zeros for a step of an estimator: (inputs, answers)."""
+    import numpy as np
+
+    from dlcore.tasks import settings
+
+    classes = len(loaded.classes_) if hasattr(loaded, "classes_") else 0
+    soft = settings.mixes_targets(loaded)
+    y = np.zeros((batch, classes if soft else 1), np.float32) if soft or not classes else np.zeros(batch, np.int32)
+    return inputs(loaded.model, batch), y
+
+
+OVERHEAD_STEPS, OVERHEAD_EPOCHS, OVERHEAD_BYTES = 400, 9, 1 << 26
+
+
+def loop_overhead(network: Any, x: Any, y: Any) -> dict[str, float]:
+    """What `fit` adds to the program of a step, beside other work of an epoch: {"loop_overhead_us": microseconds a step}.
+
+    Time that an epoch takes less the time that its kernels take, a median; the rows are these, repeated.
+    """
+    import statistics
+    import time
+
+    import numpy as np
+
+    from dlcore.training import ArrayFeed, Loop, TrainingState, dataset
+
+    rows = x if isinstance(x, list) else [x]
+    steps = max(4, min(OVERHEAD_STEPS, OVERHEAD_BYTES // sum(a.nbytes for a in rows)))
+    wide = [np.repeat(a, steps, axis=0) for a in rows]
+    data = dataset.make(network, wide if len(wide) > 1 else wide[0], np.repeat(y, steps, axis=0))
+    loop = Loop(network, ArrayFeed(network, data, len(y), True, 0), TrainingState(), OVERHEAD_EPOCHS + 1)
+    found = []
+    for number in range(OVERHEAD_EPOCHS + 1):
+        before = loop.runner.instance.busy_ns if loop.runner else 0
+        begin = time.perf_counter_ns()
+        loop.run_epoch()
+        taken = time.perf_counter_ns() - begin - (loop.runner.instance.busy_ns - before)  # type: ignore[union-attr]
+        if number:  # the first plans and binds
+            found.append(taken / 1e3 / steps)
+    return {"loop_overhead_us": statistics.median(found)}
 
 
 def whole_step(instance: Any, repeats: int, threads: int) -> float:
@@ -157,6 +203,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         "",
         f"{len(report['calls'])} calls in {report['groups']} groups; sum of calls {total * 1e6:.1f} us,"
         f" whole step {report['whole_step_us']:.1f} us on {report['threads']} threads",
+        *([f"fit adds {report['loop_overhead_us']:.1f} us a step"] if "loop_overhead_us" in report else []),
         f"arena {report['arena']:,} bytes, {report['arena_ratio']:.3f} times the most that lives at once",
     ]
     return found + ([loader_line(report["loader"])] if "loader" in report else [])

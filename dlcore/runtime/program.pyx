@@ -367,10 +367,11 @@ cdef class Instance:
     """A program with addresses.  One thread at a time may run it; other instances of the program run beside it.
 
     `instance[name]` is a view of an output or leaf; writing into an input's view is as good as passing it.  Slots keep
-    their last value; before the first they are 0, and `loss_scale` is 1.
+    their last value; before the first they are 0, and `loss_scale` is 1.  `busy_ns`: nanoseconds that runs have spent in kernels.
     """
     cdef readonly Program program
     cdef readonly object buffers
+    cdef readonly int64_t busy_ns       # spent in kernels, by all runs so far
     cdef Call* _calls
     cdef int64_t* _words
     cdef Scalar** _places               # of all slots, one slot after the other, then those of the accumulate bit
@@ -614,19 +615,90 @@ cdef class Instance:
     cdef int _execute(self, Plan plan, int64_t* stamps=NULL) except -1:
         cdef Job job = plan.job
         cdef int members
+        cdef int64_t began
         cdef unsigned mine = team.generation + 1        # a run that a fork interrupted does not count in the child
         if self._running == mine:
             raise UsageError("this instance is running in another thread", hint="bind one instance per thread")
         self._running = mine
         job.calls, job.stamps = self._calls, stamps
         with nogil:
+            began = team_now()
             members = run_job(&job)
+            self.busy_ns += team_now() - began
         self._running = 0
         return members
 
     def execute(self, Plan plan) -> int:
         """Runs a plan as it stands; returns how many threads worked."""
         return self._execute(plan)
+
+    def run_rows(self, order, int64_t begin, rates, int64_t step, totals) -> int:
+        """Runs a training step for each of `rates` (f64[N], slot `lr`) with nothing of Python between them.
+
+        order   i32[...]: the input `rows` of the steps one after the other, from `begin` on
+        step    slot `step` of the first, where the program has it
+        totals  f64[width]: the output `sums` of every step is added
+        Returns how many steps went well: after N, or before the first whose `status` is not 0, which is run and not counted.
+        """
+        cdef SlotInfo lr = self.program.slots["lr"], number = self.program.slots.get("step")
+        cdef int lr_slot = lr.index, step_slot = -1 if number is None else number.index
+        cdef Plan plan = self._plan((), None)
+        cdef Job job = plan.job
+        cdef const char* rows = <const char*><uintptr_t>address_of(order)
+        cdef double* rate = <double*><uintptr_t>address_of(rates)
+        cdef double* total = <double*><uintptr_t>address_of(totals)
+        taken, sums, status = self["rows"], self["sums"], self["status"]
+        cdef char* into = <char*><uintptr_t>address_of(taken)
+        cdef float* reported = <float*><uintptr_t>address_of(sums)
+        cdef int64_t* word = <int64_t*><uintptr_t>address_of(status)
+        cdef int64_t size = taken.nbytes, count = len(rates), done = 0, began
+        cdef int i, width = len(sums)
+        cdef unsigned mine = team.generation + 1
+        if not (order.dtype == taken.dtype and rates.dtype == totals.dtype == DTYPES["f64"] and len(totals) == width
+                and 0 <= begin and begin * order.itemsize + count * size <= order.nbytes):
+            raise ShapeError("rows, rates and totals do not fit the program", expected=f"{count} times {len(taken)} rows")
+        for value in (rates.min(), rates.max()):
+            lr.check(value)
+        if self._debug or self._accumulating:
+            raise UsageError("steps cannot be joined where they are watched or accumulated")
+        self._unset.difference_update(("lr", "step"))
+        if self._unset:
+            self._check_unset(plan.segments)
+        if self._running == mine:
+            raise UsageError("this instance is running in another thread", hint="bind one instance per thread")
+        self._running, job.calls, job.stamps = mine, self._calls, NULL
+        rows += begin * 4
+        with nogil:
+            while done < count:
+                memcpy(into, rows + done * size, size)
+                self._place(lr_slot, rate[done], 0)
+                if step_slot >= 0:
+                    self._place(step_slot, 0, step + done)
+                began = team_now()
+                run_job(&job)
+                self.busy_ns += team_now() - began
+                if word[0] != 0:
+                    break
+                for i in range(width):
+                    total[i] += reported[i]
+                done += 1
+        self._running = 0
+        self._values[lr_slot] = float(rates[min(done, count - 1)])
+        if step_slot >= 0:
+            self._values[step_slot] = step + min(done, count - 1)
+        return done
+
+    cdef void _place(self, int slot, double real, int64_t whole) noexcept nogil:
+        """Writes a slot, whose value is the first or the second as its places are."""
+        cdef int n
+        for n in range(self._first[slot], self._first[slot + 1]):
+            if self._kinds[n] == INTEGER:
+                self._places[n].i64 = whole
+            elif self._kinds[n] == DOUBLE:
+                self._places[n].f64 = real
+            else:
+                self._places[n].i64 = 0
+                self._places[n].f32 = <float>real
 
     def run_step(self, int n) -> None:
         """Runs one step by itself, on this thread."""

@@ -45,11 +45,11 @@ class ArrayFeed:
         self.generation = -1
         self.runners: dict[int, Runner] = {}
 
-    def bind(self) -> None:
-        """Programs for the whole batches and for the rest, on the memory that the weights have now."""
+    def bind(self) -> dict[int, Runner]:
+        """Runners by batch, whole batches and the rest, on the memory that the weights have now."""
         store = self.model.store
         if self.generation == store.generation:
-            return
+            return self.runners
         sizes = {self.batch, self.rows % self.batch or self.batch}
         weighted = self.data.weight is not None
         signatures = {n: signature(self.model, "train", n, self.data.x, self.data.y, weighted, self.rows)
@@ -61,11 +61,15 @@ class ArrayFeed:
         for n, s in signatures.items():
             self.runners[n] = self.model.programs.trainer(s, data, self.seed)
         self.generation = store.generation
+        return self.runners
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The rows in the order in which an epoch takes them, int32."""
+        return order(self.rows, self.seed, epoch, self.shuffle)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:
         """The runners of an epoch's steps, from step `start` on."""
-        self.bind()
-        rows, batch, runners = order(self.rows, self.seed, epoch, self.shuffle), self.batch, self.runners
+        rows, batch, runners = self.order(epoch), self.batch, self.bind()
         taken = memoryview(rows)        # type: ignore[arg-type]
         for at in range(start * batch, self.rows, batch):
             ids = taken[at:at + batch]
