@@ -155,10 +155,17 @@ class Lowering:
             out = {i.name: c.tensors[w] for i, w in zip(inner.spec.outputs, writes) if w in c.tensors and w not in c.old}
             out.update({i.name: c.tensors[w] for i, w in zip(inner.spec.outputs, writes) if w in c.old})
             arguments = [names[r] if r in names else self.missing(c, inner, r, absent) for r in reads]
-            results = inner(*arguments, out=out, graph=graph)
+            results = inner(*arguments, out=out, graph=graph, **self.sizes(c, inner, arguments, out))
             names.update(zip(writes, results if isinstance(results, tuple) else (results,)))
             made += graph.calls
         return made
+
+    def sizes(self, c, inner, arguments, out):
+        """What no array at hand shows: the sizes of those names that the call has."""
+        spec = inner.spec
+        read = [i for i, a in zip(spec.arguments, arguments) if a is not None]
+        shown = {s for i in [*read, *(i for i in spec.outputs if i.name in out)] for s in i.sizes}
+        return {s: c.dims[s] for s in spec.sizes if s not in shown and s in c.dims and s not in self.device.constants}
 
     def missing(self, c, inner, name, absent):
         """An absent optional array, or a number."""

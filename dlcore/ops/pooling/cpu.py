@@ -1,0 +1,119 @@
+"""Pooling on the CPU: an image at a time, all channels of a place side by side."""
+import numpy as np
+
+from dlcore.compiler.language import helper, kernel
+from dlcore.ops import pooling  # noqa: F401  (declares)
+
+ZERO, ONE = np.float32(0), np.float32(1)
+
+
+@helper
+def window_start(p, size, stride, before, n, count):
+    """The first row of window p inside the image; size 0: adaptive."""
+    return max(p * stride - before, 0) if size > 0 else p * n // count
+
+
+@helper
+def window_end(p, size, stride, before, n, count):
+    return min(p * stride - before + size, n) if size > 0 else ((p + 1) * n + count - 1) // count
+
+
+@kernel
+def max_pool2d(x, high, wide, sh, sw, top, left, out, index):
+    B, H, W, C = x.shape
+    P, Q = out.shape[1], out.shape[2]
+    for b in range(B):
+        for p in range(P):
+            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+            for q in range(Q):
+                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+                for c in range(C):
+                    out[b, p, q, c] = x[b, first, start, c]
+                    index[b, p, q, c] = np.int32(first * W + start)
+                for h in range(first, last):
+                    for w in range(start, stop):
+                        place = np.int32(h * W + w)
+                        for c in range(C):
+                            value, best = x[b, h, w, c], out[b, p, q, c]
+                            better = value > best or (value != value and best == best)
+                            out[b, p, q, c] = value if better else best
+                            index[b, p, q, c] = place if better else index[b, p, q, c]
+
+
+@kernel
+def max_pool2d_scatter(dout, index, high, wide, sh, sw, top, left, dx, add_dx):
+    """Windows beside one another give each place once, and leave what no window covers; others are added to zeros."""
+    B, H, W, C = dx.shape
+    P, Q = dout.shape[1], dout.shape[2]
+    tiling = not add_dx and high > 0 and high <= sh and wide <= sw and P * sh == H and Q * sw == W and high == sh and wide == sw
+    for b in range(B):
+        if not (add_dx or tiling):
+            for h in range(H):
+                for w in range(W):
+                    for c in range(C):
+                        dx[b, h, w, c] = ZERO
+        for p in range(P):
+            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+            for q in range(Q):
+                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+                for h in range(first, last):
+                    for w in range(start, stop):
+                        place = np.int32(h * W + w)
+                        if tiling:
+                            for c in range(C):
+                                dx[b, h, w, c] = dout[b, p, q, c] if index[b, p, q, c] == place else ZERO
+                        else:
+                            for c in range(C):
+                                dx[b, h, w, c] += dout[b, p, q, c] if index[b, p, q, c] == place else ZERO
+
+
+@kernel
+def max_pool2d_pick(x, index, out, add_out):
+    B, P, Q, C = out.shape
+    W = x.shape[2]
+    for b in range(B):
+        for p in range(P):
+            for q in range(Q):
+                for c in range(C):
+                    at = np.int64(index[b, p, q, c])
+                    out[b, p, q, c] = x[b, at // W, at % W, c] + (out[b, p, q, c] if add_out else ZERO)
+
+
+@kernel
+def average_pool2d(x, high, wide, sh, sw, top, left, whole, out, add_out):
+    B, H, W, C = x.shape
+    P, Q = out.shape[1], out.shape[2]
+    for b in range(B):
+        for p in range(P):
+            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+            for q in range(Q):
+                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+                share = ONE / np.float32(high * wide if whole > 0 else (last - first) * (stop - start))
+                for c in range(C):
+                    out[b, p, q, c] = x[b, first, start, c] * share + (out[b, p, q, c] if add_out else ZERO)
+                for h in range(first, last):
+                    for w in range(start, stop):
+                        if h > first or w > start:
+                            for c in range(C):
+                                out[b, p, q, c] += x[b, h, w, c] * share
+
+
+@kernel
+def average_pool2d_spread(dout, high, wide, sh, sw, top, left, whole, dx, add_dx):
+    B, H, W, C = dx.shape
+    P, Q = dout.shape[1], dout.shape[2]
+    for b in range(B):
+        if not add_dx:
+            for h in range(H):
+                for w in range(W):
+                    for c in range(C):
+                        dx[b, h, w, c] = ZERO
+        for p in range(P):
+            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+            for q in range(Q):
+                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+                share = ONE / np.float32(high * wide if whole > 0 else (last - first) * (stop - start))
+                for h in range(first, last):
+                    for w in range(start, stop):
+                        for c in range(C):
+                            dx[b, h, w, c] += dout[b, p, q, c] * share
