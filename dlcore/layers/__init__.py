@@ -33,6 +33,24 @@ _PUBLIC = {
     "TimeDistributed": "wrappers",
     "GlobalAveragePooling1D": "sequence",
     "GlobalMaxPooling1D": "sequence",
+    "Conv1D": "convolution",
+    "Conv2D": "convolution",
+    "DepthwiseConv2D": "convolution",
+    "SeparableConv2D": "convolution",
+    "Conv2DTranspose": "convolution",
+    "BatchNormalization": "normalization",
+    "GroupNormalization": "normalization",
+    "MaxPooling2D": "image",
+    "AveragePooling2D": "image",
+    "GlobalAveragePooling2D": "image",
+    "GlobalMaxPooling2D": "image",
+    "AdaptiveAveragePooling2D": "image",
+    "AdaptiveMaxPooling2D": "image",
+    "UpSampling2D": "image",
+    "ZeroPadding2D": "image",
+    "ChannelShuffle": "image",
+    "PixelShuffle": "image",
+    "LeakyReLU": "core",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -56,11 +74,25 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
     from dlcore.layers.attention import MultiHeadAttention
-    from dlcore.layers.core import Activation, Dense, Dropout, Flatten, ReLU, Reshape, Softmax
+    from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
+    from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
     from dlcore.layers.embedding import Embedding, PositionalEmbedding
+    from dlcore.layers.image import (
+        AdaptiveAveragePooling2D,
+        AdaptiveMaxPooling2D,
+        AveragePooling2D,
+        ChannelShuffle,
+        GlobalAveragePooling2D,
+        GlobalMaxPooling2D,
+        MaxPooling2D,
+        PixelShuffle,
+        UpSampling2D,
+        ZeroPadding2D,
+    )
     from dlcore.layers.layer import Input, Layer
     from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization
     from dlcore.layers.merge import Add, Concatenate, Multiply
+    from dlcore.layers.normalization import BatchNormalization, GroupNormalization
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder

@@ -37,6 +37,9 @@ def apply(activation: str | Callable, x: Tensor) -> Tensor:
     if callable(activation):
         return activation(x)
     from dlcore import ops
+    from dlcore.layers import fusion
+    if (fused := fusion.activated(x, activation)) is not None:
+        return note(fused, activation, x)
     return note(getattr(ops, activation)(x), activation, x)
 
 

@@ -75,7 +75,20 @@ class ReLU(Layer):
         self.negative_slope = negative_slope
 
     def call(self, x):
-        return ops.leaky_relu(x, self.negative_slope) if self.negative_slope else ops.relu(x)
+        return ops.leaky_relu(x, self.negative_slope) if self.negative_slope else activations.apply("relu", x)
+
+
+class LeakyReLU(Layer):
+    """x, or x * negative_slope below 0."""
+
+    def __init__(self, negative_slope: float = 0.3, **options: Any):
+        super().__init__(**options)
+        if negative_slope < 0:
+            raise UsageError("LeakyReLU's slope is at least 0", got=repr(negative_slope))
+        self.negative_slope = negative_slope
+
+    def call(self, x):
+        return ops.leaky_relu(x, self.negative_slope)
 
 
 class Softmax(Layer):

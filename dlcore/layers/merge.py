@@ -6,6 +6,7 @@ from typing import Any
 
 from dlcore import ops
 from dlcore.errors import ShapeError
+from dlcore.layers.fusion import joined
 from dlcore.layers.layer import Layer
 
 
@@ -35,6 +36,8 @@ class Add(_Merge):
     """The sum of inputs of one shape."""
 
     def call(self, tensors):
+        if len(tensors) == 2 and (fused := joined(*tensors)) is not None:
+            return fused
         return reduce(ops.add, tensors)
 
 

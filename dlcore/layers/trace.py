@@ -26,6 +26,7 @@ class Trace:
     def __init__(self, graph: Graph, training: bool, differentiable: bool = True):
         self.graph, self.training, self.differentiable = graph, training, differentiable
         self.origins: dict[int, tuple[Tensor, str, Tensor]] = {}
+        self.offers: dict[int, tuple[Tensor, Any]] = {}     # see fusion.py
         self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         self.limits: dict[int, tuple[Tensor, int]] = {}
         self.penalties: list[Tensor] = []

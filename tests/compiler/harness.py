@@ -35,6 +35,19 @@ DERIVED = {
     "slice_columns.D": "C - 1",
     "pad_columns.D": "C + 1",
 }
+# Sizes and scalars that kernels of one family need to agree.
+_WINDOWS = {"H": 6, "W": 7, "P": 6, "Q": 7}, {"top": 0, "left": 0, "whole": 0}
+_TAPS = {"B": 3, "H": 7, "W": 6, "G": 2, "J": 3, "N": 5, "KH": 3, "KW": 2, "U": 3, "V": 8, "M": 3 * 7 * 7}
+_PLACES = {"height": 7, "width": 7, "columns": 6, "groups": 2, "reach": 3, "row_width": 8, "channels": 3}
+_PLACES |= {"taps_high": 3, "taps_wide": 2}
+FAMILIES: dict[str, tuple[dict[str, int], dict[str, float]]] = {
+    "correlate": (_TAPS, _PLACES),
+    "weight_parts": (_TAPS, _PLACES),
+    "depthwise": (_TAPS | {"J": 1, "N": 1, "G": 5}, _PLACES | {"groups": 5}),
+    "groupnorm": ({"G": 5, "C": 40}, {}),
+    "max_pool2d": _WINDOWS,
+    "average_pool2d": _WINDOWS,
+}
 
 
 def compile_rooms(
@@ -147,7 +160,9 @@ def random_case(
 ) -> Case:
     """Random data; integers are 0 and 1, which are indices into everything."""
     symbols = spec.symbols(constants)
-    dims = {**constants, **{s: int(rng.choice(SIZES)) for s in symbols}, **(sizes or {})}
+    fixed, agreed = next((known for name, known in FAMILIES.items() if spec.name.startswith(name)), ({}, {}))
+    fixed = {s: n for s, n in fixed.items() if s in symbols}
+    dims = {**constants, **{s: int(rng.choice(SIZES)) for s in symbols}, **fixed, **(sizes or {})}
     if spec.chunked:
         dims["CHUNKS"] = chunks(dims[spec.chunked])
     for s in symbols:
@@ -163,9 +178,8 @@ def random_case(
             arrays[item.name] = (rng.uniform(0.1, 2, shape) if positive else rng.standard_normal(shape)).astype(kind)
         else:
             arrays[item.name] = rng.integers(0, 2, shape).astype(kind)
-    numbers = {i.name: float(np.float32(rng.uniform(0.1, 0.9))) if i.dtype[0] == "f" else 1 for i in spec.scalars} | (
-        scalars or {}
-    )
+    numbers = {i.name: float(np.float32(rng.uniform(0.1, 0.9))) if i.dtype[0] == "f" else 1 for i in spec.scalars}
+    numbers |= {n: v for n, v in agreed.items() if n in numbers} | (scalars or {})
     return Case(
         spec,
         dims,

@@ -139,7 +139,7 @@ def grouped(weight, groups: int):
 @op
 def conv2d_product(x, weight, geometry: Geometry, bias=None, residual=None, shared: bool = False):
     """The convolution, bias and residual alone; all else is in `conv2d`.  shared: may be one with an equal call."""
-    g, B, O = geometry, x.shape[0], weight.shape[3]
+    g, B, C_out = geometry, x.shape[0], weight.shape[3]
     if pointwise(g) and residual is None and not (shared or bias is not None):
         out = matmul(x.reshape(B * prod(g.out), x.shape[3]), weight.reshape(*weight.shape[2:]))
     elif bias is None and residual is None and not shared:
@@ -150,7 +150,7 @@ def conv2d_product(x, weight, geometry: Geometry, bias=None, residual=None, shar
 
     def backward(dout):
         return gradients(dout, x, weight, g, bias, residual)
-    return out.reshape(B, *g.out, O), backward
+    return out.reshape(B, *g.out, C_out), backward
 
 
 @op
@@ -171,25 +171,25 @@ def conv2d_data(dout, weight, geometry: Geometry):
 @op
 def conv2d_weight(x, dout, geometry: Geometry):
     """The gradient of a convolution by its weights, [KH, KW, C_in / groups, C_out]."""
-    g, J, O = geometry, x.shape[3] // geometry.groups, dout.shape[3]
-    rows = dout.reshape(dout.size // O, O)
+    g, J, C_out = geometry, x.shape[3] // geometry.groups, dout.shape[3]
+    rows = dout.reshape(dout.size // C_out, C_out)
     if pointwise(g):
-        out = matmul(x.reshape(dout.size // O, J), rows, "tn")
+        out = matmul(x.reshape(dout.size // C_out, J), rows, "tn")
     else:
-        out = conv2d_weight_call(lines(x), rows, *g.out, *g.steps, W=g.image[1], J=J, G=g.groups, N=O // g.groups,
+        out = conv2d_weight_call(lines(x), rows, *g.out, *g.steps, W=g.image[1], J=J, G=g.groups, N=C_out // g.groups,
                                  KH=g.taps[0], KW=g.taps[1], **g.forward_reach())
 
     def backward(dweight):
         return conv2d_data(dout, dweight, g), conv2d_product(x, dweight, g)
-    return out.reshape(*g.taps, J, O), backward
+    return out.reshape(*g.taps, J, C_out), backward
 
 
 def forward(x, weight, g: Geometry, bias, residual, code: int, parameter: float):
     """The call that does all in one pass, f32[B P Q, C_out]."""
-    M, O = x.shape[0] * prod(g.out), weight.shape[3]
+    M, C_out = x.shape[0] * prod(g.out), weight.shape[3]
     if pointwise(g) and residual is None:
         return dense_forward(x.reshape(M, x.shape[3]), weight.reshape(*weight.shape[2:]), bias, code, parameter)
-    rows = None if residual is None else residual.reshape(M, O)
+    rows = None if residual is None else residual.reshape(M, C_out)
     return conv2d_forward(lines(x), grouped(weight, g.groups), bias, rows, *g.out, *g.steps, code, parameter, W=g.image[1],
                           M=M, **g.forward_reach())
 

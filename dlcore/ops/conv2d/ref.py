@@ -43,11 +43,11 @@ def by_image(dout, weight, g):
 
 
 def by_weight(x, dout, g):
-    O = dout.shape[3]
-    dweight = np.zeros((*g.taps, x.shape[3] // g.groups, g.groups, O // g.groups))
+    channels = dout.shape[3]
+    dweight = np.zeros((*g.taps, x.shape[3] // g.groups, g.groups, channels // g.groups))
     for tap, places, seen in windows(g):
         dweight[tap] = np.einsum("bpqgc,bpqgn->cgn", split(x, g.groups)[:, *seen], split(dout, g.groups)[:, *places])
-    return dweight.reshape(*dweight.shape[:3], O)
+    return dweight.reshape(*dweight.shape[:3], channels)
 
 
 def conv2d(x, weight, bias=None, residual=None, activation=None, **options):
@@ -105,32 +105,32 @@ def conv2d_transpose_backward(dout, x, weight, **options):
     return {"x": product(dout, weight, g), "weight": by_weight(dout, x, g)}
 
 
-def case(id, shape, taps, O, bias=False, residual=False, activation=None, **options):
+def case(id, shape, taps, channels, bias=False, residual=False, activation=None, **options):
     """x in eighths, weights in 64ths, biases half-way between 512ths: no sum lies at 0, the kink of some activations."""
     x = np.round(random(*shape) * 8) / 8
     C = shape[3] // options.get("groups", 1)
-    inputs = {"x": x, "weight": np.round(random(*taps, C, O, seed=1, scale=(C * taps[0] * taps[1])**-0.5) * 64) / 64}
+    inputs = {"x": x, "weight": np.round(random(*taps, C, channels, seed=1, scale=(C * taps[0] * taps[1])**-0.5) * 64) / 64}
     wanted = ["x", "weight"]
     if bias:
-        inputs["bias"] = (np.round(random(O, seed=2) * 512) + 0.5) / 512
+        inputs["bias"] = (np.round(random(channels, seed=2) * 512) + 0.5) / 512
     if residual:
         g = geometry(x, taps, **options)
-        inputs["residual"] = np.round(random(shape[0], *g.out, O, seed=3) * 8) / 8
+        inputs["residual"] = np.round(random(shape[0], *g.out, channels, seed=3) * 8) / 8
     options |= {} if activation is None else {"activation": activation}
     return Case("conv2d", id, inputs, conv2d, conv2d_backward, [n for n in (*wanted, "bias", "residual") if n in inputs], options,
                 twice=activation != "gelu_tanh" and np.prod(shape) < 2000)
 
 
-def sequence(id, shape, K, O, bias=True, **options):
+def sequence(id, shape, K, channels, bias=True, **options):
     activation = options.get("activation")
     inputs = {"x": np.round(random(*shape) * 8) / 8,
-              "weight": np.round(random(K, shape[2] // options.get("groups", 1), O, seed=1, scale=K**-0.5) * 64) / 64,
-              "bias": (np.round(random(O, seed=2) * 512) + 0.5) / 512}
+              "weight": np.round(random(K, shape[2] // options.get("groups", 1), channels, seed=1, scale=K**-0.5) * 64) / 64,
+              "bias": (np.round(random(channels, seed=2) * 512) + 0.5) / 512}
     return Case("conv1d", id, inputs, conv1d, conv1d_backward, ["x", "weight", "bias"], options, twice=activation is None)
 
 
-def turned(id, shape, taps, O, **options):
-    inputs = {"x": random(*shape), "weight": random(*taps, O, shape[3], seed=1, scale=0.3)}
+def turned(id, shape, taps, channels, **options):
+    inputs = {"x": random(*shape), "weight": random(*taps, channels, shape[3], seed=1, scale=0.3)}
     return Case("conv2d_transpose", id, inputs, conv2d_transpose, conv2d_transpose_backward, ["x", "weight"], options, twice=True)
 
 
@@ -185,9 +185,11 @@ CASES = [
     case("depthwise-two", (1, 5, 6, 3), (3, 3), 6, groups=3, padding="same"),
     case("panels", (2, 14, 27, 8), (3, 3), 45, padding="same", bias=True, activation="relu"),
     case("half", (3, 10, 26, 5), (3, 3), 16), case("many-strips", (1, 40, 9, 3), (5, 3), 4, padding="same"),
-    case("wide-filters", (1, 5, 5, 70), (3, 3), 70, padding="same"), case("large-filters", (1, 3, 4, 150), (3, 3), 200, padding="same"),
+    case("wide-filters", (1, 5, 5, 70), (3, 3), 70, padding="same"),
+    case("large-filters", (1, 3, 4, 150), (3, 3), 200, padding="same"),
     sequence("valid", (2, 9, 3), 3, 5), sequence("causal", (2, 9, 3), 3, 5, padding="causal", dilation=2),
-    sequence("same-relu", (1, 33, 4), 4, 9, padding="same", stride=2, activation="relu"), sequence("pairs", (1, 9, 4), 3, 4, padding=(2, 1)),
+    sequence("same-relu", (1, 33, 4), 4, 9, padding="same", stride=2, activation="relu"),
+    sequence("pairs", (1, 9, 4), 3, 4, padding=(2, 1)),
     turned("valid", (2, 4, 5, 3), (3, 3), 4), turned("stride", (1, 4, 5, 3), (4, 4), 5, stride=2, padding="same"),
     turned("torch", (1, 4, 5, 3), (4, 4), 2, stride=2, padding=1), turned("output-padding", (1, 3, 4, 3), (3, 3), 2, stride=2,
                                                                          padding=1, output_padding=1),

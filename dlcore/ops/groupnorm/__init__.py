@@ -19,8 +19,8 @@ forward_call = call("groupnorm_forward(x: F[B, S, C], weight: f32[C], bias: f32[
                     " -> out: F[B, S, C], mean: f32[B, G], rstd: f32[B, G]; sums: f32[B, C])", over="B", flops="8 * B * S * C")
 sums_call = call("groupnorm_sums(dout: F[B, S, C], x: F[B, S, C], mean: f32[B, G], rstd: f32[B, G]"
                  " -> dweights: f32[B, C], dbiases: f32[B, C])", over="B", flops="4 * B * S * C")
-dx_call = call("groupnorm_dx(dout: F[B, S, C], x: F[B, S, C], weight: f32[C], mean: f32[B, G], rstd: f32[B, G], dweights: f32[B, C],"
-               " dbiases: f32[B, C] -> +dx: F[B, S, C])", over="B", flops="8 * B * S * C")
+dx_call = call("groupnorm_dx(dout: F[B, S, C], x: F[B, S, C], weight: f32[C], mean: f32[B, G], rstd: f32[B, G],"
+               " dweights: f32[B, C], dbiases: f32[B, C] -> +dx: F[B, S, C])", over="B", flops="8 * B * S * C")
 
 
 def normalised(x, weight, bias, groups: int, eps: float, what: str):

@@ -21,7 +21,8 @@ def covered(w):
     for p in range(w.out[0]):
         for q in range(w.out[1]):
             ends = []
-            for i, size, step, before, n, count in ((p, high, sh, top, w.image[0], w.out[0]), (q, wide, sw, left, w.image[1], w.out[1])):
+            axes = (p, high, sh, top, w.image[0], w.out[0]), (q, wide, sw, left, w.image[1], w.out[1])
+            for i, size, step, before, n, count in axes:
                 ends.append(slice(max(i * step - before, 0), min(i * step - before + size, n)) if size else
                             slice(i * n // count, -(-(i + 1) * n // count)))
             yield p, q, ends[0], ends[1]
@@ -97,7 +98,8 @@ def parts():
                     lambda dx, dout, index: {"dout": picked(dx, index)})
         yield known("max_pool2d_pick", id, {"x": x, "index": index}, w, picked,
                     lambda dout, x, index, w=w: {"x": scattered(dout, index, w)})
-        yield known("average_pool2d_spread", id, {"dout": d}, w, lambda dout, w=w: spread(dout, w), lambda dx, dout, w=w: {"dout": mean(dx, w)})
+        yield known("average_pool2d_spread", id, {"dout": d}, w, lambda dout, w=w: spread(dout, w),
+                    lambda dx, dout, w=w: {"dout": mean(dx, w)})
         yield known("average_pool2d_mean", id, {"x": x}, w, lambda x, w=w: mean(x, w), lambda dout, x, w=w: {"x": spread(dout, w)})
 
 

@@ -1,4 +1,4 @@
-"""Images of another size: nearest and bilinear.  Pixels are squares (half-pixel centres), as in Keras and PyTorch (align_corners=False).
+"""Images of another size: nearest and bilinear.  Pixels are squares, as in Keras and PyTorch (align_corners=False).
 
     place of output row p in the image      s = (p + 1/2) H / P - 1/2
     nearest    x[floor((p + 1/2) H / P)]  (for whole factors what repeating gives; PyTorch's `nearest-exact`)

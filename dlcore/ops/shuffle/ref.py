@@ -19,7 +19,8 @@ def pixel_unshuffle(x, factor):
 
 
 def case(op, id, shape, forward, back, **options):
-    return Case(op, id, {"x": random(*shape)}, forward, lambda dout, x, **o: {"x": back(dout)}, ("x",), options, exact=True, twice=True)
+    return Case(op, id, {"x": random(*shape)}, forward, lambda dout, x, **o: {"x": back(dout)}, ("x",), options, exact=True,
+                twice=True)
 
 
 CASES = [case("channel_shuffle", "odd", (2, 3, 4, 6), channel_shuffle, lambda d: channel_shuffle(d, 2), groups=3),
