@@ -4,7 +4,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-_PUBLIC = {"mlp": "perceptron"}
+_PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional", "resnet": "convolutional",
+           "mobilenet": "convolutional"}
 __all__ = [*_PUBLIC]
 
 
@@ -21,4 +22,8 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from dlcore.models.convolutional import cnn as cnn
+    from dlcore.models.convolutional import lenet as lenet
+    from dlcore.models.convolutional import mobilenet as mobilenet
+    from dlcore.models.convolutional import resnet as resnet
     from dlcore.models.perceptron import mlp as mlp

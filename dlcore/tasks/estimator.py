@@ -191,21 +191,25 @@ class Estimator:
             return self._inputs(x_val), self._targets(y_val)
         return self._held_back(x, val, targets[val]) if len(val) else None
 
+    def _make(self, shape: tuple[int, ...]) -> tuple[Model, str]:
+        """The network for encoded inputs of this shape, and its description."""
+        from dlcore.models import mlp
+        network = mlp(shape, self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
+                      output_activation="softmax" if self._kind == "classifier" else None)
+        return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
+
     def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
-        from dlcore.models import mlp
         from dlcore.training.early_stopping import EarlyStopping
         loaded = isinstance(inputs, Source)
         shape = inputs.shape if loaded else inputs.shape[1:]
-        sizes = (shape[0], *self.hidden, self._outputs())
-        network = mlp(shape, self.hidden, self._outputs(), dropout=self.dropout, seed=self.seed_,
-                      output_activation="softmax" if self._kind == "classifier" else None)
+        network, described = self._make(shape)
         for line in recipe.prepare(network, self):
             say(line)
         settings.compile(network, self)
         self._network = network
-        say(f"network {'-'.join(map(str, sizes))}, {network.count_params():,} weights; dropout {self.dropout:g}")
+        say(f"network {described}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
             f"at most {self.epochs} epochs" + (f", weight decay {self.weight_decay:g}" if self.weight_decay else "")
             + recipe.described(self)

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,13 +18,44 @@ from dlcore.tasks.task import Sections
 if TYPE_CHECKING:
     from dlcore.data.loader import Source
     from dlcore.graph import Tensor
+    from dlcore.training.model import Model
+
+
+def _architecture(text: str, model: str = "", options: Mapping[str, Any] | None = None, **defaults: Any) -> Architecture:
+    return Architecture(text, model, options or {}, defaults)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A line about it, the function of `dlcore.models` that makes it (with `options`), and the parameters that it is best trained
+    with."""
+
+    text: str
+    model: str
+    options: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+
+
+_RESNET = {"hidden": (), "dropout": 0.0, "epochs": 30, "optimizer": "sgd", "lr": 0.1}
+ARCHITECTURES = {
+    "mlp": _architecture("two hidden layers with dropout"),
+    "cnn": _architecture("two convolutions, one pooling, one hidden layer", "cnn", hidden=(128,), dropout=0.5, epochs=12, lr=1e-3),
+    "lenet": _architecture("LeNet-5: two convolutions, each pooled, two hidden layers", "lenet", hidden=(120, 84), dropout=0.0,
+                           epochs=20, lr=2e-3),
+    "resnet8": _architecture("residual network of 8 layers with batch normalisation", "resnet", {"depth": 8}, **_RESNET),
+    "resnet20": _architecture("residual network of 20 layers", "resnet", {"depth": 20}, **_RESNET),
+    "resnet32": _architecture("residual network of 32 layers", "resnet", {"depth": 32}, **_RESNET),
+    "mobilenet-small": _architecture("depthwise separable convolutions", "mobilenet", hidden=(), dropout=0.0, epochs=30, lr=2e-3),
+}
 
 
 class ImageClassifier(Classifier):
     """Labels for images: x (N, H, W) or (N, H, W, C) raw pixel values of any numeric type, y (N,) labels.
 
     The network is that of Keras' `mnist_mlp`: two layers of 512 with dropout, batches of 128; the learning rate falls
-    to 0 along a cosine.  `augment` changes training images at random, as `crop,flip,rotate=10`: see `dlcore.data.augment`.
+    to 0 along a cosine.  `arch` names another network (`ARCHITECTURES`); `ImageClassifier.of("cnn")` has the parameters that are
+    best for it.  `hidden` are the dense layers in front of the answer.  `augment` changes training images at random, as
+    `crop,flip,rotate=10`: see `dlcore.data.augment`.
     """
 
     task = "image-classify"
@@ -32,11 +64,25 @@ class ImageClassifier(Classifier):
     def __init__(self, hidden: Sequence[int] = (512, 512), dropout: float = 0.4, epochs: int = 20, batch_size: int = 128,
                  lr: float = 2e-3, optimizer: str = "adam", schedule: str = "cosine", weight_decay: float = 0.0,
                  patience: int = 0, val_split: float = 0.1, random_state: int | None = 0, augment: str = "",
-                 training: Mapping[str, Any] | None = None):
+                 training: Mapping[str, Any] | None = None, arch: str = "mlp"):
         self.hidden, self.dropout, self.epochs, self.batch_size = hidden, dropout, epochs, batch_size
         self.lr, self.optimizer, self.schedule, self.weight_decay = lr, optimizer, schedule, weight_decay
         self.patience, self.val_split, self.random_state = patience, val_split, random_state
-        self.augment, self.training = augment, training
+        self.augment, self.training, self.arch = augment, training, arch
+
+    @classmethod
+    def of(cls, arch: str, **params: Any) -> Self:
+        """An estimator of this architecture with its own defaults where `params` say nothing.  Raises `UsageError`."""
+        return cls(**{**known(arch).defaults, **params}, arch=arch)
+
+    def _make(self, shape: tuple[int, ...]) -> tuple[Model, str]:
+        found = known(self.arch)
+        if not found.model:
+            return super()._make(shape)
+        from dlcore import models
+        network = getattr(models, found.model)(self._preprocessor.shape, self._outputs(), hidden=self.hidden, dropout=self.dropout,
+                                               output_activation="softmax", flat=True, seed=self.seed_, **found.options)
+        return network, f"{self.arch} on {'x'.join(map(str, self._preprocessor.shape))}, {self._outputs()} outputs"
 
     def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
         self._preprocessor = ImagePreprocessor.fit(x)
@@ -49,6 +95,7 @@ class ImageClassifier(Classifier):
 
     def _check_params(self) -> None:
         super()._check_params()
+        known(self.arch)
         if self.augment:
             from dlcore.data.augment import Augment
             Augment.parse(self.augment)
@@ -114,18 +161,25 @@ class ImageClassifier(Classifier):
         return self._preprocessor.shape
 
 
+def known(arch: str) -> Architecture:
+    """Raises `UsageError` for a name that is none."""
+    if arch not in ARCHITECTURES:
+        raise UsageError(f"arch = {arch!r} is no architecture for images", expected=", ".join(ARCHITECTURES))
+    return ARCHITECTURES[arch]
+
+
 class ImageClassifyTask:
     """`image-classify` on the command line."""
 
     name = "image-classify"
     summary = "labels for images, from idx files, a folder per class, or .npz"
-    architectures = {"mlp": "two hidden layers with dropout"}
+    architectures: Mapping[str, str] = {name: arch.text for name, arch in ARCHITECTURES.items()}
     presets: Mapping[str, Sections] = {}
     space = {"train.lr": "3e-4..1e-2:log", "train.batch": "32, 64, 128, 256", "model.dropout": "0.0..0.6",
              "model.hidden": "[[128], [256, 128], [512, 512], [1024, 512]]"}
 
     def defaults(self, arch: str) -> Sections:
-        found = ImageClassifier().sections()
+        found = ImageClassifier.of(arch or "mlp").sections()
         return {**found, "data": {**found["data"], "size": "", "skip-bad": False}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
@@ -144,7 +198,7 @@ class ImageClassifyTask:
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
                **options: Any) -> ImageClassifier:
-        return ImageClassifier(random_state=seed, **renamed(options))
+        return ImageClassifier.of(arch or "mlp", random_state=seed, **renamed(options))
 
 
 TASK = ImageClassifyTask()

@@ -11,12 +11,12 @@ from dlcore.optim.schedules import NAMES as SCHEDULES
 from dlcore.tasks import recipe
 
 if TYPE_CHECKING:
-    from dlcore.training.model import Sequential
+    from dlcore.training.model import Model
 
 _MOST_LAYERS, _WIDEST = 64, 1 << 24
 
 
-def compile(network: Sequential, params: Any) -> None:
+def compile(network: Model, params: Any) -> None:
     """Loss, metric and optimizer for an estimator's parameters."""
     optimizer = recipe.optimizer(params)
     classifier = params._kind == "classifier"

@@ -9,7 +9,7 @@ from dlcore.optim.formulas import taken
 
 
 @formula
-def spread(second, first, eps):
+def deviation(second, first, eps):
     """sqrt(second - first**2) + eps; rounding may leave the difference below 0."""
     variance = second - first * first
     return math.sqrt(variance if variance > np.float32(0) else np.float32(0)) + eps
@@ -33,7 +33,7 @@ def rmsprop(gradient, status, factor, lr, rate, limit, l2, decay, rest, eps, mom
                 g = taken(gradient[i], weight[i], scale, limit, l2)
                 first, second = moment(mean[i], g, rest), moment(v[i], g * g, rest)
                 mean[i], v[i] = first, second
-                weight[i] = weight[i] * kept - pace * g / spread(second, first, eps)
+                weight[i] = weight[i] * kept - pace * g / deviation(second, first, eps)
         elif mean.shape[0] == 0:
             for i in range(weight.shape[0]):
                 g = taken(gradient[i], weight[i], scale, limit, l2)
@@ -45,6 +45,6 @@ def rmsprop(gradient, status, factor, lr, rate, limit, l2, decay, rest, eps, mom
             for i in range(weight.shape[0]):
                 g = taken(gradient[i], weight[i], scale, limit, l2)
                 first, second = moment(mean[i], g, rest), moment(v[i], g * g, rest)
-                moved = momentum * velocity[i] + g / spread(second, first, eps)
+                moved = momentum * velocity[i] + g / deviation(second, first, eps)
                 mean[i], v[i], velocity[i] = first, second, moved
                 weight[i] = weight[i] * kept - pace * moved
