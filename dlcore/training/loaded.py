@@ -64,8 +64,11 @@ class LoadedFeed:
             return
         want = self.model.network.inputs[0]
         x = np.broadcast_to(np.zeros((), np.int32 if want.dtype == "i32" else np.float32), (1, *want.shape[1:]))
-        for n in {self.batch, self.rows % self.batch or self.batch}:
-            s = signature(self.model, "train", n, [x], [self.targets[:1]], self.source.weight is not None)
+        weighted, sizes = self.source.weight is not None, {self.batch, self.rows % self.batch or self.batch}
+        signatures = {n: signature(self.model, "train", n, [x], [self.targets[:1]], weighted) for n in sizes}
+        for s in signatures.values():                       # all planned before one is bound
+            self.model.programs.plan(s)
+        for n, s in signatures.items():
             if self.model.programs.micro_batches > 1:       # each has memory for its batch, and all share what they run on
                 self.runners[n] = [self.model.programs.trainer(s, {}, self.seed) for _ in range(AHEAD)]
                 continue

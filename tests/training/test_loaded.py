@@ -90,6 +90,18 @@ def test_mixing_trains_on_targets():
     assert np.isfinite(history.history["loss"]).all()
 
 
+def test_a_step_of_micro_batches():
+    x = X.astype(np.float32)
+    found = []
+    for data in ((x, Y), (MappedRows(x, Y),)):
+        model = network()
+        model.compile(SGD(0.001, gradient_accumulation_steps=3), "sparse_categorical_crossentropy")
+        model.fit(*data, batch_size=8, epochs=2, verbose=0)
+        found.append((weights(model), model.state.step))
+    assert found[0][1] == found[1][1] == 6
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+
+
 class Slow(Source):
     def __init__(self, seconds=0.0, fails_at=-1):
         super().__init__(64, (4,), np.zeros(64, np.int32))

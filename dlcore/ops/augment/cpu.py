@@ -71,9 +71,15 @@ def copy_row(data, r, y, step, first, fill, out, n, row):
     for x in range(begin):
         for k in range(C):
             out[n, row, x, k] = fill
-    for x in range(begin, end):
-        for k in range(C):
-            out[n, row, x, k] = data[r, y, first + step * x, k]
+    if C == 3:                                          # spelt out: a loop of three does not vectorise
+        for x in range(begin, end):
+            out[n, row, x, 0] = data[r, y, first + step * x, 0]
+            out[n, row, x, 1] = data[r, y, first + step * x, 1]
+            out[n, row, x, 2] = data[r, y, first + step * x, 2]
+    else:
+        for x in range(begin, end):
+            for k in range(C):
+                out[n, row, x, k] = data[r, y, first + step * x, k]
     for x in range(end, X):
         for k in range(C):
             out[n, row, x, k] = fill
@@ -129,11 +135,17 @@ def clipped(v, peak):
 @helper
 def scale_values(out, n, middle, factor, peak):
     """middle + factor (v - middle), clipped: brightness about 0, contrast about the mean."""
-    rest = middle - factor * middle
+    rest, C = middle - factor * middle, out.shape[3]
     for y in range(out.shape[1]):
-        for x in range(out.shape[2]):
-            for k in range(out.shape[3]):
-                out[n, y, x, k] = clipped(out[n, y, x, k] * factor + rest, peak)
+        if C == 3:
+            for x in range(out.shape[2]):
+                out[n, y, x, 0] = clipped(out[n, y, x, 0] * factor + rest, peak)
+                out[n, y, x, 1] = clipped(out[n, y, x, 1] * factor + rest, peak)
+                out[n, y, x, 2] = clipped(out[n, y, x, 2] * factor + rest, peak)
+        else:
+            for x in range(out.shape[2]):
+                for k in range(C):
+                    out[n, y, x, k] = clipped(out[n, y, x, k] * factor + rest, peak)
 
 
 @helper
@@ -159,8 +171,9 @@ def saturate(out, n, factor, peak):
     for y in range(out.shape[1]):
         for x in range(out.shape[2]):
             grey = RED * out[n, y, x, 0] + GREEN * out[n, y, x, 1] + BLUE * out[n, y, x, 2]
-            for k in range(3):
-                out[n, y, x, k] = clipped(grey + factor * (out[n, y, x, k] - grey), peak)
+            out[n, y, x, 0] = clipped(grey + factor * (out[n, y, x, 0] - grey), peak)
+            out[n, y, x, 1] = clipped(grey + factor * (out[n, y, x, 1] - grey), peak)
+            out[n, y, x, 2] = clipped(grey + factor * (out[n, y, x, 2] - grey), peak)
 
 
 @formula
@@ -201,15 +214,13 @@ def turn_hue(out, n, turns):
 def finish(out, n, gain, offset, top, left, bottom, right):
     """Times gain plus offset by channel, and zero in the hole."""
     Y, X, C = out.shape[1], out.shape[2], out.shape[3]
-    equal = True
-    for k in range(1, C):
-        equal = equal and gain[k] == gain[0] and offset[k] == offset[0]
     for y in range(Y):
-        if equal:                                       # one flat loop: it vectorises
-            g, o = gain[0], offset[0]
+        if C == 3:
+            g0, g1, g2, o0, o1, o2 = gain[0], gain[1], gain[2], offset[0], offset[1], offset[2]
             for x in range(X):
-                for k in range(C):
-                    out[n, y, x, k] = out[n, y, x, k] * g + o
+                out[n, y, x, 0] = out[n, y, x, 0] * g0 + o0
+                out[n, y, x, 1] = out[n, y, x, 1] * g1 + o1
+                out[n, y, x, 2] = out[n, y, x, 2] * g2 + o2
         else:
             for x in range(X):
                 for k in range(C):

@@ -62,6 +62,18 @@ def blend_rows(pixels, place, W, H, C, y, Y, line):
                 line[j] += w * np.float32(pixels[at + j])
 
 
+@helper
+def blend_columns(line, taps, at, begin, end, rounding, out, n, y, x):
+    """One pixel of three channels: a weight is read once for all."""
+    red, green, blue = rounding, rounding, rounding
+    for i in range(begin, end):
+        w = taps[at + i - begin]
+        red += w * line[3 * i]
+        green += w * line[3 * i + 1]
+        blue += w * line[3 * i + 2]
+    out[n, y, x, 0], out[n, y, x, 1], out[n, y, x, 2] = red, green, blue
+
+
 @kernel
 def resample(pixels, places, rounding, out, line, taps, first):
     Y, X, C = out.shape[1], out.shape[2], out.shape[3]
@@ -72,8 +84,11 @@ def resample(pixels, places, rounding, out, line, taps, first):
             blend_rows(pixels, place, W, H, C, y, Y, line)
             for x in range(X):
                 begin, end = first[2 * x], first[2 * x + 1]
-                for k in range(C):
-                    total = ZERO
-                    for i in range(begin, end):
-                        total += taps[x * room + i - begin] * line[i * C + k]
-                    out[n, y, x, k] = total + rounding
+                if C == 3:
+                    blend_columns(line, taps, x * room, begin, end, rounding, out, n, y, x)
+                else:
+                    for k in range(C):
+                        total = ZERO
+                        for i in range(begin, end):
+                            total += taps[x * room + i - begin] * line[i * C + k]
+                        out[n, y, x, k] = total + rounding
