@@ -143,15 +143,18 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=CASES)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
+    chosen = options.case or list(CASES)
     report: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "sklearn": sklearn.__version__,
                               "numpy": np.__version__, "records": []}
+    path = options.out / "metrics.json"
+    if options.case and path.exists():                               # cases may be measured one at a time
+        report["records"] = [r for r in json.loads(path.read_text())["records"] if r["case"] not in chosen]
     warnings.simplefilter("ignore")
-    for case in options.case or CASES:
+    for case in chosen:
         report["records"] += measure(case, options.rows, options.rounds)
-    if not options.case:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
-        (options.out / "metrics.md").write_text(markdown(report))
+    options.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / "metrics.md").write_text(markdown(report))
 
 
 if __name__ == "__main__":

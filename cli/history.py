@@ -139,7 +139,7 @@ def curves(runs: Sequence[Record]) -> tuple[dict[str, dict[str, list[float]]], d
         history[label] = {
             key: [row[key] if isinstance(row.get(key), (int, float)) else float("nan") for row in record.rows]
             for key in keys
-            if key not in records.ABOUT or key == "lr"
+            if key not in records.ABOUT or key in ("lr", "gradient_norm")
         }
     return history, {label: [row["epoch"] for row in record.rows] for label, record in zip(shown, runs, strict=True)}
 

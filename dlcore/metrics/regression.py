@@ -5,12 +5,15 @@ y_true, y_pred: (N,) or (N, K).  `multioutput`: "uniform_average", "raw_values" 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dlcore.errors import UsageError
 from dlcore.metrics.targets import UndefinedMetricWarning, numbers, weights
+
+_PIECE = 1 << 15                        # rows that are worked on at once
 
 
 def _sides(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -26,24 +29,36 @@ def _sides(y_true: Any, y_pred: Any, sample_weight: Any) -> tuple[np.ndarray, np
     return true, pred, weights(sample_weight, len(true))
 
 
-def _mean(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """(K,) means of (N, K)."""
-    if weight is None:
-        return values.mean(axis=0)
-    if weight.sum() == 0:
+def _mean(function: Callable[[np.ndarray, np.ndarray], np.ndarray], true: np.ndarray, pred: np.ndarray,
+          weight: np.ndarray | None) -> np.ndarray:
+    """(K,) means of function(true, pred), piece by piece, so that what lies between stays in the cache."""
+    sums = []
+    for begin in range(0, len(true), _PIECE):
+        rows = slice(begin, begin + _PIECE)
+        values = function(true[rows], pred[rows])
+        sums.append(values.sum(axis=0) if weight is None else weight[rows] @ values)
+    total = len(true) if weight is None else weight.sum()
+    if total == 0:
         raise UsageError("the sample weights sum to zero")
-    return weight @ values / weight.sum()
-
-
-def _centred(values: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """Values less their mean, which is taken from the first row on: exact zeros where all are equal."""
-    values = values - values[0]
-    return values - _mean(values, weight)
+    return np.sum(sums, axis=0) / total
 
 
 def _squares(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
     error = true - pred
     return np.square(error, out=error)
+
+
+def _absolute(true: np.ndarray, pred: np.ndarray) -> np.ndarray:
+    error = true - pred
+    return np.abs(error, out=error)
+
+
+def _variance(values: Callable[[np.ndarray, np.ndarray], np.ndarray], true: np.ndarray, pred: np.ndarray,
+              weight: np.ndarray | None) -> np.ndarray:
+    """(K,) variances of values(true, pred), whose mean is taken from the first row on: exact zeros where all are equal."""
+    first = values(true[:1], pred[:1])
+    shift = _mean(lambda t, p: values(t, p) - first, true, pred, weight)
+    return _mean(lambda t, p: np.square(values(t, p) - first - shift), true, pred, weight)
 
 
 def _combine(values: np.ndarray, multioutput: Any) -> Any:
@@ -63,29 +78,30 @@ def mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                        multioutput: Any = "uniform_average") -> Any:
     """The mean of (y_true - y_pred)^2."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    return _combine(_mean(_squares(true, pred), weight), multioutput)
+    return _combine(_mean(_squares, true, pred, weight), multioutput)
 
 
 def root_mean_squared_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                             multioutput: Any = "uniform_average") -> Any:
     """The root of the mean squared error of each column."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    return _combine(np.sqrt(_mean(_squares(true, pred), weight)), multioutput)
+    return _combine(np.sqrt(_mean(_squares, true, pred, weight)), multioutput)
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                         multioutput: Any = "uniform_average") -> Any:
     """The mean of |y_true - y_pred|."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    return _combine(_mean(np.abs(true - pred), weight), multioutput)
+    return _combine(_mean(_absolute, true, pred, weight), multioutput)
 
 
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
                                    multioutput: Any = "uniform_average") -> Any:
     """The mean of |y_true - y_pred| / |y_true|, as a share, not in percent; an answer of 0 counts as epsilon."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    shares = np.abs(pred - true) / np.maximum(np.abs(true), np.finfo(np.float64).eps)
-    return _combine(_mean(shares, weight), multioutput)
+    smallest = np.finfo(np.float64).eps
+    shares = _mean(lambda t, p: _absolute(t, p) / np.maximum(np.abs(t), smallest), true, pred, weight)
+    return _combine(shares, multioutput)
 
 
 def mean_squared_log_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
@@ -94,7 +110,7 @@ def mean_squared_log_error(y_true: Any, y_pred: Any, *, sample_weight: Any = Non
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
     if (true <= -1).any() or (pred <= -1).any():
         raise UsageError("logarithms of 1 + y need values above -1", got=f"{min(true.min(), pred.min()):g}")
-    return _combine(_mean(np.square(np.log1p(true) - np.log1p(pred)), weight), multioutput)
+    return _combine(_mean(lambda t, p: _squares(np.log1p(t), np.log1p(p)), true, pred, weight), multioutput)
 
 
 def median_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None,
@@ -129,8 +145,8 @@ def mean_pinball_loss(y_true: Any, y_pred: Any, *, sample_weight: Any = None, al
                       multioutput: Any = "uniform_average") -> Any:
     """alpha times what the prediction is too low by, 1 - alpha times what it is too high by, on average."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    short = true - pred
-    return _combine(_mean(np.maximum(alpha * short, (alpha - 1) * short), weight), multioutput)
+    loss = _mean(lambda t, p: np.maximum(alpha * (t - p), (alpha - 1) * (t - p)), true, pred, weight)
+    return _combine(loss, multioutput)
 
 
 def r2_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput: Any = "uniform_average",
@@ -144,9 +160,8 @@ def r2_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None, multioutput
     if len(true) < 2:
         warnings.warn("R squared needs at least two rows", UndefinedMetricWarning, stacklevel=2)
         return float("nan")
-    rows = np.ones(len(true)) if weight is None else weight
-    residual = rows @ _squares(true, pred)
-    spread = rows @ np.square(_centred(true, weight))
+    residual = _mean(_squares, true, pred, weight)
+    spread = _variance(lambda t, p: t, true, pred, weight)
     return _explained(residual, spread, multioutput, force_finite)
 
 
@@ -154,9 +169,8 @@ def explained_variance_score(y_true: Any, y_pred: Any, *, sample_weight: Any = N
                              force_finite: bool = True) -> Any:
     """1 - variance of (y_true - y_pred) / variance of y_true; options as in `r2_score`."""
     true, pred, weight = _sides(y_true, y_pred, sample_weight)
-    error = true - pred
-    residual = _mean(np.square(_centred(error, weight)), weight)
-    spread = _mean(np.square(_centred(true, weight)), weight)
+    residual = _variance(lambda t, p: t - p, true, pred, weight)
+    spread = _variance(lambda t, p: t, true, pred, weight)
     return _explained(residual, spread, multioutput, force_finite)
 
 

@@ -20,6 +20,7 @@ WIDEST = 40                             # labels of a matrix that is drawn
 BESIDE = 12                             # labels of a table that stands beside a chart
 TILES = {"classifier": ("accuracy", "macro_f1", "roc_auc", "log_loss", "calibration_error"),
          "regressor": ("rmse", "mae", "r2", "max_error")}
+ABOUT = ("epoch", "step", "seconds", "time", "lr", "rows_per_second")   # columns of an epoch that have a chart of their own or none
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "roc_auc": "ROC AUC", "log_loss": "log loss",
          "calibration_error": "calibration error", "rmse": "RMSE", "mae": "MAE", "r2": "R\u00b2", "lr": "learning rate",
          "max_error": "greatest error", "brier_score": "Brier score", "matthews_corrcoef": "Matthews correlation",
@@ -112,7 +113,11 @@ def _over_epochs(rows: Sequence[Mapping[str, Any]], key: str, shown: str, colour
 
 
 def _speed(rows: Sequence[Mapping[str, Any]], train_rows: int) -> str:
-    """Rows per second of each epoch, or seconds where the rows are not known; a resumed run starts its clock again."""
+    """Rows per second of each epoch, as noted or from the clock, which a resumed run starts again; else seconds."""
+    if all("rows_per_second" in row for row in rows):
+        series = _over_epochs(rows, "rows_per_second", "rows a second", 5)
+        return svg.lines([series], "epoch", series.name, whole=True, x_range=_epochs(rows),
+                         y_range=(0.0, max(series.y, default=1.0) * 1.1))
     ends = [float(end) for row in rows if isinstance(end := row.get("seconds"), (int, float))]
     if len(ends) < len(rows):
         return ""

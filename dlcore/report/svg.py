@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 66, 14, 12, 44
+LEFT, RIGHT, TOP, BOTTOM = 74, 14, 12, 44
 COLOURS = 8                             # classes s0 to s7
 
 

@@ -290,7 +290,7 @@ TABLE = "a,b,label\n1,2,x\n3,4,y\n"
         (None, (), 4, "no such file"),
         (TABLE, ("--set", "trian.lr=1"), 3, "did you mean train.lr?"),
         (TABLE, ("--set", "train.lr=nan"), 3, "finite"),
-        (TABLE, ("--set", "model.hidden=[0]"), 3, "greater than or equal to 1"),
+        (TABLE, ("--set", "model.hidden=[0]"), 3, "at least 1"),
         (TABLE, ("--set", "train.schedule=cosin"), 3, "did you mean cosine?"),
         (TABLE, ("--set", "train.weight-decay=-0.1", "--optimizer", "sgd"), 3, "weight"),
         (TABLE, ("--ema", "1"), 2, "below 1"),
