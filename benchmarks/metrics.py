@@ -117,7 +117,7 @@ def measure(case: str, rows: int, rounds: int) -> list[dict[str, Any]]:
                 seconds, values[id(times)] = timed(function, arguments, options)
                 times.append(seconds)
             worst = max(worst, difference(values[id(own)], values[id(other)]))
-        found.append({"case": case, "metric": name, "rows": len(arguments[0]), "dlcore_s": statistics.median(own),
+        found.append({"case": case, "metric": name, "rows": len(arguments[0]), "turns": rounds, "dlcore_s": statistics.median(own),
                       "sklearn_s": statistics.median(other), "greatest_difference": worst})
         print(f"{case:28} {name:34} {found[-1]['dlcore_s']:8.3f} {found[-1]['sklearn_s']:8.3f} s"
               f"  {found[-1]['sklearn_s'] / found[-1]['dlcore_s']:6.1f} times  differ by {worst:.1e}", flush=True)
@@ -126,13 +126,14 @@ def measure(case: str, rows: int, rounds: int) -> list[dict[str, Any]]:
 
 def markdown(report: dict[str, Any]) -> str:
     lines = ["# Metrics, seconds: dlcore beside scikit-learn", "",
-             "| case | metric | rows | dlcore | scikit-learn | times faster | greatest difference |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]
+             "| case | metric | rows | turns | dlcore | scikit-learn | times faster | greatest difference |",
+             "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for row in report["records"]:
-        lines.append(f"| {row['case']} | {row['metric']} | {row['rows']:,} | {row['dlcore_s']:.3f} | {row['sklearn_s']:.3f} "
+        lines.append(f"| {row['case']} | {row['metric']} | {row['rows']:,} | {row['turns']} "
+                     f"| {row['dlcore_s']:.3f} | {row['sklearn_s']:.3f} "
                      f"| {row['sklearn_s'] / row['dlcore_s']:.1f} | {row['greatest_difference']:.1e} |")
     lines += ["", "## Machine", "", *(f"* {key}: {value}" for key, value in report["machine"].items()), "",
-              f"Medians of {report['rounds']} turns. scikit-learn {report['sklearn']}, numpy {report['numpy']}."]
+              f"Medians over the turns. scikit-learn {report['sklearn']}, numpy {report['numpy']}."]
     return "\n".join(lines) + "\n"
 
 
@@ -144,7 +145,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     chosen = options.case or list(CASES)
-    report: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "sklearn": sklearn.__version__,
+    report: dict[str, Any] = {"machine": machine(), "sklearn": sklearn.__version__,
                               "numpy": np.__version__, "records": []}
     path = options.out / "metrics.json"
     if options.case and path.exists():                               # cases may be measured one at a time
