@@ -21,6 +21,7 @@ VERBS = {
     "resume": "Go on with a run that was interrupted, to the same bits.",
     "evaluate": "Measure a trained model on labelled data.",
     "predict": "Label new data with a trained model.",
+    "generate": "Write text with a trained language model.",
     "info": "Show what a model file or a run folder holds.",
     "runs": "List, compare, draw, verify and clean run folders.",
     "export": "Turn a trained model into one file for another world (C99).",

@@ -8,7 +8,8 @@ from typing import Any
 from dlcore.deploy.model_file import read
 from dlcore.errors import ModelFileError
 
-_TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular"}
+_TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
+          "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model"}
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcore.tasks.image_classify import ImageClassifier
+    from dlcore.tasks.language_model import CharLM, LanguageModel
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
     from dlcore.tasks.task import Task
 
 # the name that users type -> the module whose TASK it is
-_TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular"}
+_TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
+                 "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model"}
 _ESTIMATORS = {"ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
-               "TabularRegressor": "dlcore.tasks.tabular"}
+               "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
+               "LanguageModel": "dlcore.tasks.language_model"}
 
-__all__ = ["TASKS", "ImageClassifier", "TabularClassifier", "TabularRegressor"]
+__all__ = ["TASKS", "CharLM", "ImageClassifier", "LanguageModel", "TabularClassifier", "TabularRegressor"]
 
 
 class _Registry(Mapping[str, "Task"]):

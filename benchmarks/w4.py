@@ -1,0 +1,30 @@
+"""W4: training steps of GPTs, beside PyTorch: nanoGPT's recipe for a CPU, and a larger one.
+
+    python benchmarks/w4.py --peer torch=PYTHON --case "train small"
+
+Forward, mean cross-entropy over all positions, backward, AdamW with decay of the matrices.  Learned positions, tied table, biases,
+gelu by tanh, no dropout.  The batch is the same in each step.
+"""
+
+import sys
+
+from harness import Case, Runner, main
+from peers.w4_data import SHAPES
+
+
+def flops(V, T, L, H, C):
+    """Of a step on one token: three times the forward products, and causal attention."""
+    return 3 * 2 * (12 * L * C * C + V * C) + 7 * L * C * T
+
+
+CASES = tuple(Case(f"train {name}", batch, flops=batch * shape[1] * flops(*shape)) for name, (batch, shape) in SHAPES.items())
+PARTS = tuple(case.part for case in CASES)
+RUNNERS = (
+    Runner("dlcore", "program", "w4_dlcore.py", PARTS),
+    Runner("dlcore", "model", "w4_dlcore.py", PARTS),
+    Runner("torch", "eager", "w4_torch.py", PARTS),
+    Runner("torch", "compile", "w4_torch.py", PARTS),
+)
+
+if __name__ == "__main__":
+    sys.exit(main("w4", CASES, RUNNERS))

@@ -1,0 +1,277 @@
+"""Text that goes on: `LanguageModel` and `CharLM`, and the tasks `language-model` and `char-lm` of the command line."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.text.tokenizer import TextTokenizer
+from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.layers.initializers import generator
+from dlcore.tasks import language_settings as settings
+from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.task import Sections
+from dlcore.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from dlcore.training.history import History
+
+PLACES = 0x77               # tells the generator of training windows from those of initial weights
+TOKENIZER = "tokenizer.json"
+
+
+class Windows(Callback):
+    """`steps` batches of windows at places of a text's ids that are drawn for (seed, epoch): (ids i32[batch, context], the ids
+    that follow).  As a callback of the training it learns which epoch begins."""
+
+    def __init__(self, ids: np.ndarray, batch: int, context: int, steps: int, seed: int):
+        self.ids, self.batch, self.context, self.steps, self.seed, self.epoch = ids, batch, context, steps, seed, 0
+
+    def get_state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        rng, places = generator(self.seed, PLACES, self.epoch), np.arange(self.context)
+        for _ in range(self.steps):
+            at = rng.integers(0, len(self.ids) - self.context, self.batch)[:, None] + places
+            yield self.ids[at], self.ids[at + 1]
+
+
+def whole(ids: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every position of a text once, in windows side by side: (ids, the ids that follow, -1 behind the end, weights).
+
+    The weights make the mean of the windows' mean losses that of all positions, though the last window is not full."""
+    count = len(ids) - 1
+    rows = -(-count // context)
+    x, y = np.zeros((rows, context), np.int32), np.full((rows, context), -1, np.int32)
+    x.reshape(-1)[:count], y.reshape(-1)[:count] = ids[:-1], ids[1:]
+    return x, y, np.full(rows, rows * context / count, np.float32)
+
+
+class LanguageModel(Estimator):
+    """A model of what comes next in a text, fitted to a text, that writes on from a prompt.
+
+    arch        gpt (decoder blocks), lstm, gru or rnn
+    tokenizer   char, byte, word or bpe (`vocabulary` says how many words or tokens at most; bpe needs the extra "text");
+                by default char for `CharLM`, else byte
+    context     ids that are seen at a time;  layers, heads, width: of the network;  tied: one table for input and output
+    steps       updates, each on `batch_size` windows at random places; 0: as many as `epochs` passes over the text need
+    eval_every  steps between two measurements; the weights that did best are kept
+    schedule    of the learning rate, after `warmup` steps of rise; linear and cosine end at the rate `min_lr`
+    clip        greatest norm of all gradients together, 0: none
+    val_split   share of the text, its end, kept for validation
+
+    `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
+
+    task, _kind, _units = "language-model", "generator", "byte"
+
+    def __init__(self, arch: str = "gpt", tokenizer: str = "", vocabulary: int = 8000, context: int = 128, layers: int = 4,
+                 heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, position: str = "learned",
+                 steps: int = 0, epochs: int = 1, eval_every: int = 250, batch_size: int = 32, optimizer: str = "adamw",
+                 lr: float = 1e-3, schedule: str = "cosine", warmup: int = 100, min_lr: float = 1e-4, weight_decay: float = 0.1,
+                 beta_2: float = 0.99, clip: float = 1.0, patience: int = 0, val_split: float = 0.1,
+                 random_state: int | None = 0):
+        self.arch, self.tokenizer, self.vocabulary, self.context = arch, tokenizer, vocabulary, context
+        self.layers, self.heads, self.width, self.dropout, self.tied, self.position = layers, heads, width, dropout, tied, position
+        self.steps, self.epochs, self.eval_every, self.batch_size = steps, epochs, eval_every, batch_size
+        self.optimizer, self.lr, self.schedule, self.warmup, self.min_lr = optimizer, lr, schedule, warmup, min_lr
+        self.weight_decay, self.beta_2, self.clip, self.patience = weight_decay, beta_2, clip, patience
+        self.val_split, self.random_state = val_split, random_state
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        return settings.sections({**self.get_params(), "tokenizer": self.units})
+
+    @property
+    def units(self) -> str:
+        """What a text is cut into: char, byte, word or bpe."""
+        return self.tokenizer or self._units
+
+    def _check_params(self) -> None:
+        settings.check(self)
+
+    # ---- training ----------------------------------------------------------------------------------------------------
+    def fit(self, x: Any, y: Any = None, *, callbacks: Sequence[Callback] = (), log: Callable[[str], None] | None = None) -> Self:
+        """Trains on a text (or a `Dataset` of one).  Raises DataError and UsageError before anything is trained, and
+        DivergedError."""
+        from dlcore.training.early_stopping import EarlyStopping
+        say = log or (lambda line: None)
+        self._check_params()
+        text = text_of(x)
+        self.seed_ = settings.seed_of(self.random_state)
+        cut = len(text) - round(len(text) * self.val_split)
+        self.tokenizer_ = settings.make_tokenizer(self, text)
+        train, val = (np.array(self.tokenizer_.encode(t, special=False), np.int32) for t in (text[:cut], text[cut:]))
+        if len(train) <= self.context + 1 or 0 < len(val) < 2:
+            raise DataError("the text is too short", expected=f"more than {self.context + 1} tokens to train on",
+                            got=f"{len(train)} to train on, {len(val)} for validation", hint="a smaller context")
+        say(f"{len(text):,} characters, {len(self.tokenizer_)} {self.units} tokens; {len(train):,} ids to train on, the last "
+            f"{len(val):,} for validation")
+        total = self.steps or max(1, round(self.epochs * len(train) / (self.batch_size * self.context)))
+        rounds = -(-total // self.eval_every)
+        every = -(-total // rounds)
+        self._network = settings.network(self, len(self.tokenizer_))
+        settings.compile(self._network, self, total)
+        say(f"{self.arch}: {self._network.count_params():,} weights; {total:,} steps of {self.batch_size} windows of "
+            f"{self.context}")
+        best = EarlyStopping(patience=self.patience or None) if len(val) else None
+        windows = Windows(train, self.batch_size, self.context, every, self.seed_)
+        self.history_: History = self._network.fit(
+            windows, epochs=rounds, verbose=0, validation_data=[whole(val, self.context)] if best else None,
+            callbacks=[windows, *callbacks, *([best] if best else [])], seed=self.seed_)
+        self.n_iter_ = len(self.history_.epoch)
+        if best:
+            say(best.describe())
+        return self
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`."""
+        text = text_of(x)
+        ids = self.encode(text)
+        if len(ids) < 2:
+            raise DataError("the text is too short to measure", expected="at least two tokens", got=f"{len(ids)}")
+        inputs, targets, weights = whole(ids, self.context)
+        loss = self.model.evaluate(inputs, targets, sample_weight=weights, batch_size=max(1, 4096 // self.context))
+        bits = loss * (len(ids) - 1) / np.log(2) / len(text)
+        return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_character": float(bits)}
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The mean log-likelihood of an id."""
+        return -self.evaluate(x)["loss"]
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+    def encode(self, text: str) -> np.ndarray:
+        """i32[N], the ids of a text.   DataError for characters or words that were not in the text trained on."""
+        _ = self.model
+        ids = np.array(self.tokenizer_.encode(text, special=False), np.int32)
+        if self.tokenizer_.unknown_id is not None and (at := np.flatnonzero(ids == self.tokenizer_.unknown_id)).size:
+            got = repr(text[at[0]]) if self.units == "char" else f"{len(at)} unknown {self.units}s"
+            raise DataError("the text has something that the text trained on did not have", got=got,
+                            where=f"{'character' if self.units == 'char' else 'token'} {at[0]}")
+        return ids
+
+    def stream(self, prompt: str = "\n", max_new: int = 200, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0,
+               min_p: float = 0.0, repetition_penalty: float = 1.0, stop: Sequence[str] = (), beams: int = 0,
+               seed: int = 0) -> Iterator[str]:
+        """What follows the prompt, piece by piece: at most `max_new` ids, up to the first of the `stop` texts (left out).
+
+        temperature 0 takes the likeliest id; beams > 0 searches for the likeliest continuation instead of drawing one.
+        The same seed gives the same text.   DataError (prompt), UsageError (numbers of no use)"""
+        from dlcore.models.generate import Sampling, beam_search, sample
+        ids = self.encode(prompt)
+        banned = tuple(i for i in (self.tokenizer_.pad_id, self.tokenizer_.unknown_id) if i is not None and i in
+                       self.tokenizer_.special)
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed, banned)
+        if not len(ids):
+            raise DataError("the prompt is empty", hint="a prompt has at least one token")
+        if beams:
+            found = beam_search(self.model, ids.tolist(), max_new, self.context, beams, sampling,
+                                lambda made: any(s in self.tokenizer_.decode(made) for s in stop))
+            yield from self._pieces(iter(found), stop)
+        else:
+            yield from self._pieces(sample(self.model, ids.tolist(), max_new, self.context, sampling), stop)
+
+    def _pieces(self, ids: Iterator[int], stop: Sequence[str]) -> Iterator[str]:
+        """Text of ids as soon as it can no longer change or turn into a stop text."""
+        made: list[int] = []
+        shown, held = "", max((len(s) for s in stop), default=1) - 1
+        for i in ids:
+            made.append(i)
+            text = self.tokenizer_.decode(made)
+            found = min((at for s in stop if (at := text.find(s)) >= 0), default=-1)
+            if found >= 0:
+                yield text[len(shown):found]
+                return
+            ready = text[:max(len(shown), len(text.rstrip("\ufffd")) - held)]
+            if len(ready) > len(shown):
+                yield ready[len(shown):]
+                shown = ready
+        yield self.tokenizer_.decode(made)[len(shown):]
+
+    def generate(self, prompt: str = "\n", max_new: int = 200, **options: Any) -> str:
+        """The prompt and what follows it; options: see `stream`."""
+        return prompt + "".join(self.stream(prompt, max_new, **options))
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+    def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
+        from dlcore.tasks.card import card
+        from dlcore.training import saving
+        parts, tensors = saving.parts(self.model)
+        config = {"model_type": self.task, "estimator": type(self).__name__, "params": self.get_params(), "model": parts["model"]}
+        weights = {name: tensor for name, tensor in tensors.items() if name.startswith(("weights/", "statistics/"))}
+        return config, weights, {TOKENIZER: self.tokenizer_.to_json(), "README.md": card(self)}
+
+    @classmethod
+    def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any], where: str) -> Self:
+        from dlcore.training import saving
+        params = config.get("params")
+        if not isinstance(params, Mapping) or not set(params) <= set(cls._parameters()):
+            raise ModelFileError("the parameters of the model are malformed", where=where)
+        made = cls(**params)
+        try:
+            made._check_params()
+        except UsageError as error:
+            raise ModelFileError("a parameter of the model is malformed", where=where, got=error.message) from None
+        made.tokenizer_ = TextTokenizer(extras.get(TOKENIZER), f"{where}, {TOKENIZER}")
+        network = saving.restore({"model": config.get("model")}, tensors, where=where)
+        found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
+        expected = [("i32", (made.context,)), ("f32", (made.context, len(made.tokenizer_)))]
+        if found != expected:
+            raise ModelFileError("network and tokenizer do not fit together", where=where, expected=str(expected),
+                                 got=str(found)[:120])
+        made._network = network
+        return made
+
+
+class CharLM(LanguageModel):
+    """`LanguageModel` of characters."""
+
+    task, _units = "char-lm", "char"
+
+
+def text_of(x: Any) -> str:
+    """A text, from itself, a `Dataset` of one, or a list of texts, which are joined by line feeds."""
+    x = x.x if isinstance(x, Dataset) else x
+    text = x if isinstance(x, str) else "\n".join(str(t) for t in x)
+    if not text:
+        raise DataError("the text is empty")
+    return text
+
+
+class LanguageModelTask:
+    """`language-model` and `char-lm` on the command line."""
+
+    architectures = {"gpt": "decoder blocks with causal attention", "lstm": "long short-term memory",
+                     "gru": "gated recurrent units", "rnn": "a plain recurrent network"}
+    presets: Mapping[str, Sections] = settings.PRESETS
+    space = {"train.lr": "3e-4..3e-3:log", "model.layers": "2, 4, 6", "model.width": "64, 128, 256", "model.dropout": "0.0..0.3"}
+
+    def __init__(self, estimator: type[LanguageModel], summary: str):
+        self.estimator, self.name, self.summary = estimator, estimator.task, summary
+
+    def defaults(self, arch: str) -> Sections:
+        return self.estimator(arch=arch).sections()
+
+    def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
+             like: Estimator | None = None) -> Parts:
+        from dlcore.data.text_files import read_text
+        if label_col or text_col:
+            raise UsageError("a plain text has no columns", got=label_col or text_col, hint="leave out --label-col and --text-col")
+        text = read_text(source)
+        lines = text.count("\n") + (not text.endswith("\n"))
+        return Parts(Dataset(np.array([text], object), None, source, (f"{len(text):,} characters in {lines:,} lines",)))
+
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> LanguageModel:
+        return self.estimator(arch=arch or "gpt", random_state=seed, **renamed(options))
+
+
+TASK = LanguageModelTask(LanguageModel, "a model that writes text: tokens, perplexity, samples")
+CHAR_TASK = LanguageModelTask(CharLM, "the same on characters")
+ESTIMATORS = {"LanguageModel": LanguageModel, "CharLM": CharLM}
