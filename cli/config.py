@@ -166,9 +166,13 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
         text = path.read_text(encoding="utf-8")
         values = tomllib.loads(text)
     except FileNotFoundError:
-        raise ConfigError("no such configuration file", where=str(path)) from None
+        guess = similar(path.name, [file.name for file in path.parent.glob("*.toml")])
+        hint = f"did you mean {str(path.with_name(guess))!r}?" if guess else "dlcore config init TASK -o FILE makes one"
+        raise ConfigError("no such configuration file", where=str(path), hint=hint) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise ConfigError("the configuration file cannot be read", where=str(path), got=str(fault)) from None
+        raise ConfigError(
+            "the configuration file cannot be read", where=str(path), expected="TOML, as UTF-8", got=str(fault)
+        ) from None
     return values, _lines(text)
 
 
@@ -289,10 +293,10 @@ def _expectation(error: Any) -> str:
         "string_type": "must be text",
         "bool_type": "must be true or false",
         "list_type": "must be a list, such as [64, 32]",
-        "greater_than": f"must be above {given.get('gt')}",
-        "greater_than_equal": f"must be at least {given.get('ge')}",
-        "less_than": f"must be below {given.get('lt')}",
-        "less_than_equal": f"must be at most {given.get('le')}",
+        "greater_than": f"must be above {given.get('gt', 0):g}",
+        "greater_than_equal": f"must be at least {given.get('ge', 0):g}",
+        "less_than": f"must be below {given.get('lt', 0):g}",
+        "less_than_equal": f"must be at most {given.get('le', 0):g}",
         "literal_error": f"must be one of {given.get('expected')}",
     }
     return known.get(error["type"], error["msg"].lower())
@@ -342,7 +346,7 @@ def json_schema(task: str, defaults: Mapping[str, Mapping[str, Any]], architectu
 
 
 def _problem(source: str, what: str, why: str, guess: str = "") -> str:
-    return f"  {source:<16}{what:<28} {why}" + (f"; did you mean {guess}?" if guess else "")
+    return f"  {source:<15} {what:<28} {why}" + (f"; did you mean {guess}?" if guess else "")
 
 
 def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = "") -> str:

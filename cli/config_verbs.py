@@ -50,7 +50,8 @@ def init(
     made = _plan(task, settings, arch, preset, data)
     if out is not None:
         if Path(out).exists():
-            raise UsageError("the output file exists; nothing was written over", where=out)
+            hint = "remove it first, or choose another -o"
+            raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
         with writing(out):
             Path(out).write_text(made.toml(), encoding="utf-8")
     _show(made, as_json, made.toml().rstrip() if out is None else f"dlcore train {out}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from dlcore.errors import DataError, DlcoreError, Interrupted, UsageError, WriteError
+from dlcore.errors import ConfigError, DataError, DlcoreError, Interrupted, UsageError, WriteError
 
 CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
@@ -47,6 +47,17 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def refused() -> Iterator[None]:
+    """Settings that a task refuses are a faulty configuration: one by one they were checked, and they do not go together."""
+    try:
+        yield
+    except UsageError as fault:
+        raise ConfigError(
+            fault.message, where=fault.where, expected=fault.expected, got=fault.got, hint=fault.hint
+        ) from fault
+
+
+@contextlib.contextmanager
 def unreadable(path: str) -> Iterator[None]:
     """Turns an operating-system error of the block into a DataError that names `path`."""
     try:
@@ -76,12 +87,16 @@ def describe(fault: BaseException) -> tuple[str, int]:
     """Message and exit code of a fault."""
     if isinstance(fault, DlcoreError):
         return f"{fault.code}  {fault}", fault.exit_code
-    if isinstance(fault, click.exceptions.NoArgsIsHelpError):
-        return fault.format_message(), UsageError.exit_code
+    if isinstance(fault, click.exceptions.NoArgsIsHelpError) and fault.ctx is not None:
+        if isinstance(fault.ctx.command, click.Group):
+            return fault.format_message(), UsageError.exit_code
+        usage = fault.ctx.get_usage().removeprefix("Usage: ")
+        fault = UsageError("more words are needed", expected=usage, hint=f"{fault.ctx.command_path} --help")
+        return f"{fault.code}  {fault}", fault.exit_code
     if isinstance(fault, click.ClickException):
         context = getattr(fault, "ctx", None)
-        where = f"\n  hint      {context.command_path} --help" if context else ""
-        return f"{UsageError.code}  {fault.format_message()}{where}", UsageError.exit_code
+        path = context.command_path if context else "dlcore VERB"
+        return f"{UsageError.code}  {fault.format_message()}\n  hint      {path} --help", UsageError.exit_code
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         return f"{Interrupted.code}  interrupted", Interrupted.exit_code
     if isinstance(fault, OSError) and fault.errno in CANNOT_WRITE:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore.cli import folds, lock, options
 from dlcore.cli.console import Console
+from dlcore.cli.errors import refused
 from dlcore.cli.recorder import Recorder
 from dlcore.cli.run_folder import FOLDS, LOCK
 from dlcore.errors import ConfigError, DivergedError, Interrupted, UsageError
@@ -87,10 +88,23 @@ def prepare(console: Console, plan: Plan) -> tuple[Any, Any]:
     """The data's parts and an estimator for them, after telling what was read and chosen."""
     options.use_threads(plan.sections["run"]["threads"] or None)
     parts = read(console, plan)
-    estimator = plan.task.create(parts.train, plan.arch, **plan.options())
+    with refused():
+        estimator = plan.task.create(parts.train, plan.arch, **plan.options())
     for label, text in plan.lines():
         console.say(label, text)
+    check_labels(parts, estimator)
     return parts, estimator
+
+
+def check_labels(parts: Any, estimator: Any) -> None:
+    """Raises DataError now for what would be found after the training: one label only, or a test label unknown in training."""
+    from dlcore.data.answers import Classes
+    from dlcore.tasks.supervised import Classifier
+
+    if isinstance(estimator, Classifier):
+        known = Classes.fit(parts.train.y, parts.train.source)
+        if parts.test is not None:
+            known.encode(parts.test.y, parts.test.source)
 
 
 def stops(plan: Plan) -> list[Any]:

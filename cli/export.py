@@ -37,8 +37,9 @@ def command(model: str, form: str, out: str, data: str, as_json: bool) -> None:
 
     if not Path(out).parent.is_dir():
         raise UsageError("there is no such folder", where=str(Path(out).parent))
-    if Path(out).exists() and not Path(out).is_file():
-        raise UsageError("this place cannot be written: it is no file", where=out)
+    if Path(out).exists():
+        hint = "remove it first, or choose another -o"
+        raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
     loaded = open_model(model)
     made = c.export(loaded, out, samples(loaded, data or tested_on(model)))
     if as_json:

@@ -38,7 +38,8 @@ class Rows:
         data, train = plan.sections["data"], parts.train
         groups = order = None
         if data["time-order"]:
-            order = order_of(_column(train, data["time-order"], "--time-order"))
+            name = data["time-order"]
+            order = order_of(_column(train, name, "--time-order"), f"{train.source}, column {name!r}, ")
         if data["group"]:
             groups = np.array([str(value) for value in _column(train, data["group"], "--group")])
             train = replace(train, x=train.x.without(data["group"]))
@@ -83,9 +84,11 @@ def added(report: dict[str, Any], scores: cross_validate.CrossValidation) -> dic
 def _column(train: Dataset, name: str, option: str) -> Any:
     columns = getattr(train.x, "columns", None)
     if columns is None:
-        raise DataError(f"{option} names a column, and these data are no table", where=train.source, got=name)
+        hint = f"leave out {option}"
+        raise DataError(f"{option} names a column, and these data are no table", where=train.source, got=name, hint=hint)
     if name == train.label:
-        raise DataError(f"{option} names the column of the answers", where=train.source, got=name)
+        expected = "another column: " + ", ".join(columns)
+        raise DataError(f"{option} names the column of the answers", where=train.source, expected=expected[:200], got=name)
     if name not in columns:
         guess = similar(name, columns)
         raise DataError(

@@ -15,6 +15,7 @@ import click
 
 import dlcore
 from dlcore.cli.errors import report, unknown
+from dlcore.errors import UsageError
 
 VERBS = {
     "train": "Train a model on your data.",
@@ -97,7 +98,10 @@ def run(arguments: list[str]) -> int:
     try:
         for word in arguments:
             if word[:1] in "\u2010\u2011\u2012\u2013\u2014\u2212" and word:
-                raise click.UsageError(f"{word!r} begins with a typographic dash; options begin with --")
+                plain = "--" + word.lstrip("\u2010\u2011\u2012\u2013\u2014\u2212-")
+                raise UsageError(
+                    f"{word!r} begins with a typographic dash; options begin with --", hint=f"did you mean {plain!r}?"
+                )
         with app.make_context("dlcore", list(arguments)) as context:
             app.invoke(context)
         sys.stdout.flush()

@@ -33,6 +33,22 @@ class Finite(click.ParamType):
         return number
 
 
+class Whole(click.IntRange):
+    """A whole number; says its range in words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            number = None
+        least = self.min if self.min is not None else -math.inf
+        most = self.max if self.max is not None else math.inf
+        if number is None or not least <= number <= most:
+            bounds = (f" from {self.min}" if self.min is not None else "") + (f" to {self.max}" if self.max is not None else "")
+            self.fail(f"{value!r} is not a whole number{bounds}.", param, ctx)
+        return number
+
+
 class Duration(click.ParamType):
     """A length of time: 90, 90s, 10m, 1.5h, 1h30m; in seconds, above 0."""
 
@@ -104,7 +120,7 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     """--device and --threads."""
     command = click.option(
         "--threads",
-        type=click.IntRange(min=1),
+        type=Whole(min=1),
         help="Threads of the kernels; results are the same for any number.  [default: by cost, at most one per core]",
     )(command)
     return click.option(

@@ -125,7 +125,7 @@ def make(name: str, options: Mapping[str, Any], settings: Sequence[str], arch: s
         for key, value in values.items():
             draft.put_below(section, key, value, f"preset {chosen_preset}")
     if "train" not in draft.sections.get("data", {}):
-        raise UsageError("no training data", hint=f"dlcore train {name} --data PATH")
+        raise UsageError("no training data", expected="a file or folder", hint="add --data PATH")
     sections = validate(draft, task.defaults(chosen_arch))
     given = {
         (section, key): value.source for section, values in draft.sections.items() for key, value in values.items()

@@ -21,7 +21,7 @@ from dlcore.errors import UsageError
 @click.option("--proba", is_flag=True, help="The probability of every class as CSV; the first line names the classes.")
 @click.option(
     "--top-k",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     metavar="K",
     help="The K likeliest labels with their probabilities, best first.",
 )
@@ -44,15 +44,18 @@ def command(
     from dlcore.cli.model import open_task, say_notes
 
     if proba and top_k:
-        raise UsageError("--proba and --top-k exclude each other")
+        raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
     if out is not None and Path(out).exists():
-        raise UsageError("the output file exists; nothing was written over", where=out)
+        hint = "remove it first, or choose another -o"
+        raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
     options.use_threads(threads)
     estimator, task = open_task(model)
     classes = getattr(estimator, "classes_", None)
     if classes is None and (proba or top_k):
         raise UsageError(
-            "this model predicts numbers, which have no probabilities", where="--proba" if proba else "--top-k"
+            "this model predicts numbers, which have no probabilities",
+            where="--proba" if proba else "--top-k",
+            hint="leave it out",
         )
     part = task.read(data, labelled=False, like=estimator).held_out()
     say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), part.notes)

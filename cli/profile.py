@@ -13,11 +13,11 @@ from dlcore.errors import UsageError
 
 @click.command(short_help="Show each kernel call of a model with its cost and time.", no_args_is_help=True)
 @click.argument("model")
-@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Rows per step.")
+@click.option("--batch", type=options.Whole(min=1), default=64, show_default=True, help="Rows per step.")
 @click.option("--train", "training", is_flag=True, help="A training step instead of a prediction.")
 @click.option(
     "--repeats",
-    type=click.IntRange(min=1),
+    type=options.Whole(min=1),
     default=20,
     show_default=True,
     help="Runs; the median of each call is shown.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import time
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.cli.console import Console
+from dlcore.cli.errors import refused
 from dlcore.errors import UsageError
 from dlcore.training.callbacks import Callback
 
@@ -46,10 +48,8 @@ class _Clock(Callback):
 def dry_run(console: Console, plan: Plan, parts: Parts, estimator: Any) -> dict[str, Any]:
     """Prepare everything, train a few steps, validate one batch; returns shapes, memory and estimated time."""
     clock = _Clock()
-    try:
+    with contextlib.suppress(_Enough), refused():
         estimator.fit(parts.train, callbacks=[clock], log=lambda line: console.say("train", line))
-    except _Enough:
-        pass
     network, settings = estimator.model, plan.sections
     rows = len(parts.train)
     validation = _validation(network, round(rows * settings["data"]["val-split"]))
@@ -131,7 +131,8 @@ def overfit(console: Console, plan: Plan, parts: Parts, estimator: Any, batches:
         freed["epochs"] = PATIENT_EPOCHS
     estimator.set_params(**{name: value for name, value in freed.items() if name in estimator.get_params()})
     console.say("overfit", f"{len(rows):,} rows, by heart: no dropout, decay, schedule or validation")
-    estimator.fit(rows, log=lambda line: console.say("train", line))
+    with refused():
+        estimator.fit(rows, log=lambda line: console.say("train", line))
     metrics = dict(estimator.evaluate(rows))
     if not metrics:
         raise UsageError("this task has no metrics to tell what was learned")

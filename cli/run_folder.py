@@ -192,7 +192,11 @@ def model_path(argument: str) -> Path:
     """The model that an argument of the command line means: a run folder's model.dlc, or the path itself."""
     path = Path(argument)
     if not path.exists():
-        raise ModelFileError("no such model file or run folder", where=argument)
+        raise ModelFileError(
+            "no such model file or run folder",
+            where=argument,
+            expected="a folder that dlcore train made, or a file model.dlc",
+        )
     if path.is_dir() and (path / LOCK).exists():
         if not (path / MODEL).exists():
             raise ModelFileError(

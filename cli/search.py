@@ -106,7 +106,9 @@ def started(
     if base.sections["data"]["train"] == "-":
         raise UsageError("a search reads its data more than once", where="--data -", hint="write them to a file first")
     if base.folded:
-        raise UsageError("a search compares trials on the rows kept for validation, not on folds", where="data.folds")
+        raise UsageError(
+            "a search compares trials on the rows kept for validation, not on folds", where="data.folds", hint="leave it out"
+        )
     dimensions = parse(getattr(base.task, "space", {}), space)
     metric = metric or "val_loss"
     trial = Search(RunFolder(Path()), task, given, settings, arch, preset, dimensions, metric)

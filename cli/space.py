@@ -35,7 +35,8 @@ class Dimension:
             if not all(type(end) in (int, float) for end in ends) or scale.strip() not in ("", "log"):
                 raise _unreadable(key, text)
             if not ends[0] < ends[1] or (log and ends[0] <= 0):
-                raise UsageError(f"--space {key}: the range is empty" + (", or not above 0" if log else ""), got=text)
+                expected = "LOW..HIGH with LOW below HIGH" + (", both above 0" if log else "")
+                raise UsageError(f"--space {key}: the range is empty", expected=expected, got=text)
             return cls(key, *ends, log=log)
         choices = toml_value(text) if text.startswith("[") else [toml_value(part) for part in text.split(",")]
         if not isinstance(choices, list) or len(choices) < 2 or "" in choices:

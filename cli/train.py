@@ -8,7 +8,7 @@ import click
 
 from dlcore.cli import options
 from dlcore.cli.console import Console, number, result, result_json
-from dlcore.cli.options import Duration, Finite
+from dlcore.cli.options import Duration, Finite, Whole
 from dlcore.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read, and count them.")
 @click.option("--arch", metavar="NAME", help="Architecture of the network.")
 @click.option("--preset", metavar="NAME", help="Named defaults of the task.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part.")
-@click.option("--batch", type=click.IntRange(min=1), help="Rows per step.")
+@click.option("--epochs", type=Whole(min=1), help="Passes over the training part.")
+@click.option("--batch", type=Whole(min=1), help="Rows per step.")
 @click.option("--lr", type=Finite(0), help="Learning rate.")
 @options.recipe
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Seed of weights, order, dropout and split.")
-@click.option("--folds", type=click.IntRange(min=2), metavar="K", help="Cross-validate in K folds before the training.")
+@click.option("--seed", type=Whole(min=0, max=2**63 - 1), help="Seed of weights, order, dropout and split.")
+@click.option("--folds", type=Whole(min=2), metavar="K", help="Cross-validate in K folds before the training.")
 @click.option(
     "--fold-kind",
     type=click.Choice(["auto", "plain", "stratified", "group", "stratified-group", "time"]),
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
 )
 @click.option("--group", metavar="COL", help="Column of groups that no fold divides; it is not learned from.")
 @click.option("--time-order", metavar="COL", help="Column of the time: folds test on what came later.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Folds at once, each on one thread.  [default: one per core]")
-@click.option("--save-every", type=click.IntRange(min=1), help="Steps between two checkpoints.  [default: an epoch]")
-@click.option("--keep", type=click.IntRange(min=1), help="How many of the latest checkpoints are kept.  [default: 1]")
+@click.option("--jobs", type=Whole(min=1), help="Folds at once, each on one thread.  [default: one per core]")
+@click.option("--save-every", type=Whole(min=1), help="Steps between two checkpoints.  [default: an epoch]")
+@click.option("--keep", type=Whole(min=1), help="How many of the latest checkpoints are kept.  [default: 1]")
 @click.option("--max-time", type=Duration(), metavar="TIME", help="The most time to train, about: 90s, 10m, 1h30m.")
 @click.option("--dry-run", is_flag=True, help="Say shapes, memory and time after a few steps; write nothing.")
 @click.option("--lr-find", is_flag=True, help="Only look for a learning rate: suggests one, and writes a csv file.")
-@click.option("--overfit", type=click.IntRange(min=1), metavar="N", help="Only try to learn N batches by heart.")
+@click.option("--overfit", type=Whole(min=1), metavar="N", help="Only try to learn N batches by heart.")
 @click.option("--out", metavar="FOLDER", help="Run folder; must not exist or be empty.  [default: runs/TASK]")
 @click.option(
     "--set",
@@ -90,9 +90,9 @@ def command(
     from dlcore.cli.execute import prepare
 
     if dry_run + bool(overfit) + lr_find > 1:
-        raise UsageError("--dry-run, --overfit and --lr-find exclude each other")
+        raise UsageError("--dry-run, --overfit and --lr-find exclude each other", hint="give one of them")
     if lr_find and require:
-        raise UsageError("looking for a learning rate measures no quality", where="--require")
+        raise UsageError("looking for a learning rate measures no quality", where="--require", hint="leave it out")
     if dry_run and require:
         raise UsageError("a dry run measures no quality", where="--require", hint="leave out --dry-run or --require")
     wanted = options.requirements(require)

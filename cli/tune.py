@@ -8,7 +8,7 @@ import click
 
 from dlcore.cli import options
 from dlcore.cli.console import Console, result, result_json
-from dlcore.cli.options import Duration, Finite, Size
+from dlcore.cli.options import Duration, Finite, Size, Whole
 from dlcore.errors import UsageError
 
 
@@ -21,12 +21,12 @@ from dlcore.errors import UsageError
 @click.option("--text-col", metavar="NAME", help="Column of the text, for tasks on text.")
 @click.option("--arch", metavar="NAME", help="Architecture of the network.")
 @click.option("--preset", metavar="NAME", help="Named defaults of the task.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training part in a trial, at most.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Seed of the search and of every trial.")
+@click.option("--epochs", type=Whole(min=1), help="Passes over the training part in a trial, at most.")
+@click.option("--seed", type=Whole(min=0, max=2**63 - 1), help="Seed of the search and of every trial.")
 @click.option("--time", "seconds", type=Duration(), metavar="TIME", help="Time in all, the last training included: 10m.")
-@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Trials at most.  [default: 20, or no limit with --time]")
+@click.option("--trials", type=Whole(min=1), metavar="N", help="Trials at most.  [default: 20, or no limit with --time]")
 @click.option("--max-size", type=Size(), metavar="BYTES", help="Largest model file: 500k, 2M.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on the same study.")
+@click.option("--workers", type=Whole(min=1), default=1, show_default=True, help="Processes on the same study.")
 @click.option(
     "--space",
     multiple=True,

@@ -29,7 +29,7 @@ class Classes:
             raise DataError("the answers are continuous quantities, not labels", where=where,
                             got=f"{len(labels):,} different numbers", hint="a regressor learns quantities; labels can be text")
         if len(labels) < 2:
-            raise DataError("there is only one class: nothing to learn to tell apart", where=where,
+            raise DataError("there is only one class: nothing to learn to tell apart", where=where, expected="two labels or more",
                             got=f"label {labels[0]!s}" if len(labels) else "no rows")
         return Classes(labels)
 

@@ -248,8 +248,10 @@ def _numbers(table: Table, name: str, strays: bool) -> np.ndarray:
                 numbers[row] = number
             elif cell is not None and not strays:
                 raise DataError("a cell of a numeric column is no number", where=table.place(row, name),
+                                expected="a number as in training, or an empty cell where it is not known",
                                 got=str(cell)[:60])
     if np.isinf(numbers).any():
         row = int(np.argmax(np.isinf(numbers)))
-        raise DataError("a number is infinite or too large", where=table.place(row, name), got=str(numbers[row]))
+        raise DataError("a number is infinite or too large", where=table.place(row, name), got=str(numbers[row]),
+                        expected="a finite number, or an empty cell where it is not known")
     return numbers

@@ -1,6 +1,7 @@
 """Opening data files: plain, gzip, xz or zstandard, told apart by their first bytes; `-` is standard input."""
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
 import lzma
@@ -31,14 +32,27 @@ def open_data(source: str | Path) -> Iterator[BinaryIO]:
             with open(source, "rb") as file:
                 yield _decompressed(file)
     except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise DataError("the compressed file is cut short or damaged", where=str(source), got=str(error)) from error
+        raise DataError("the compressed file is cut short or damaged", where=str(source), got=str(error),
+                        hint="copy it again from where it came from") from error
     except FileNotFoundError:
-        raise DataError("there is no such file", where=str(source)) from None
+        raise DataError("there is no such file", where=str(source), hint=_guess(Path(source))) from None
+    except IsADirectoryError:
+        raise DataError("this is a folder, and a file is read here", where=str(source), expected="a file") from None
     except (OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError("the file cannot be read", where=str(source), got=reason) from error
+
+
+def _guess(path: Path) -> str:
+    """What a file that is not there was probably meant to be."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return f"there is no folder {str(path.parent)!r}, seen from {Path.cwd()}"
+    found = difflib.get_close_matches(path.name, names, n=1)
+    return f"did you mean {str(path.with_name(found[0]))!r}?" if found else f"paths are seen from {Path.cwd()}"
 
 
 def _decompressed(file: BinaryIO) -> BinaryIO:

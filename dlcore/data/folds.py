@@ -202,14 +202,15 @@ KINDS: dict[str, type[_Folds]] = {"plain": KFold, "stratified": StratifiedKFold,
                                   "stratified-group": StratifiedGroupKFold}
 
 
-def order_of(values: Sequence[Any]) -> np.ndarray:
+def order_of(values: Sequence[Any], where: str = "") -> np.ndarray:
     """Row numbers in the order of time: numbers by size, anything else as text; equal ones stay as they are.
 
-    ISO dates and times are in order as text.  Raises `DataError` with the row where a time is missing.
+    ISO dates and times are in order as text.  Raises `DataError` with the row where a time is missing, after `where`.
     """
     missing = [value is None or value != value for value in values]
     if any(missing):
-        raise DataError("a time is missing", where=f"row {missing.index(True) + 1}")
+        raise DataError("a time is missing", where=f"{where}row {missing.index(True) + 1}",
+                        hint="fill it in, or leave the row out")
     try:
         keys = np.array([float(value) for value in values])
     except (TypeError, ValueError):

@@ -46,7 +46,8 @@ def _arrays(path: Path) -> Parts:
                         expected="idx files as MNIST's, or a folder per class with .png or .jpg files in it")
     if path.suffix.lower() == ".npz":
         return read_npz(path)
-    raise DataError("images with answers are read from a folder, a table of paths, an .npz archive or a cache", where=str(path))
+    raise DataError("images with answers are read from a folder, a table of paths, an .npz archive or a cache", where=str(path),
+                    expected="a folder with idx files or a folder per class, a csv of paths and labels, or an .npz archive")
 
 
 def resized(part: Dataset, size: tuple[int, int]) -> Dataset:

@@ -103,7 +103,7 @@ class TablePreprocessor:
         result = TablePreprocessor(tuple(fit_encoder(table, name) for name in table.names))
         if result.width == 0:
             raise DataError("no column has anything to learn from", where=table.source,
-                            got="; ".join(result.describe())[:400])
+                            expected="a column with different values", got="; ".join(result.describe())[:400])
         return result
 
     @property

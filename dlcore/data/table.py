@@ -88,7 +88,7 @@ def read_text(source: str | Path) -> str:
 def parse_table(text: str, source: str, header: bool | None = None, known: Collection[str] = ()) -> Table:
     """The table in this text, of a file named `source`."""
     if not text.strip():
-        raise DataError("the file is empty", where=source)
+        raise DataError("the file is empty", where=source, expected="rows of a table")
     kind = table_kind(source, text)
     readers = {"jsonl": _from_jsonl, "fasttext": formats.from_fasttext, "libsvm": formats.from_libsvm, "text": formats.from_lines}
     if kind in readers:
@@ -134,7 +134,7 @@ def _from_separated(text: str, source: str, separator: str, header: bool | None,
     if has_header:
         rows, lines = rows[1:], lines[1:]
     if not rows:
-        raise DataError("the file has a header and no rows", where=source)
+        raise DataError("the file has a header and no rows", where=source, expected="at least one row below the header")
     columns: dict[str, Column] = {name: [None if row[i] in MISSING else row[i] for row in rows]
                                   for i, name in enumerate(names)}
     named = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
@@ -183,7 +183,8 @@ def _check_names(names: Iterable[str], source: str, line: int) -> None:
     for name in names:
         if not name or name in seen:
             raise DataError("two columns have the same name" if name else "a column has no name",
-                            where=f"{source}, row {line}", got=name, hint="if the file has no header, say header=False")
+                            where=f"{source}, row {line}", got=name,
+                            hint="name each column once; header=False reads a file without header")
         seen.add(name)
 
 
@@ -203,9 +204,10 @@ def _record(content: str, where: str) -> dict[str, Cell]:
     try:
         record = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError("a row is not valid JSON", where=where, got=str(error)) from None
+        raise DataError("a row is not valid JSON", where=where, expected='an object on one line, such as {"a": 1}',
+                        got=str(error)) from None
     if not isinstance(record, dict):
-        raise DataError("a row is no JSON object", where=where, got=content[:60])
+        raise DataError("a row is no JSON object", where=where, expected='an object such as {"a": 1}', got=content[:60])
     return {name: cell(value, f"{where}, column {name!r}") for name, value in record.items()}
 
 
@@ -337,10 +339,11 @@ def answers(table: Table, label: str = "") -> tuple[Table, str, list[Cell]]:
     column = table.columns[label]
     cells = [None if np.isnan(value) else value for value in column] if isinstance(column, np.ndarray) else column
     if None in cells:
-        raise DataError("an answer is missing", where=table.place(cells.index(None), label))
+        raise DataError("an answer is missing", where=table.place(cells.index(None), label),
+                        hint="fill it in, or leave the row out")
     rest = table.without(label)
     if not rest.columns:
-        raise DataError("there is no column but the answers", where=table.source)
+        raise DataError("there is no column but the answers", where=table.source, expected="columns to learn from")
     return rest, label, cells
 
 

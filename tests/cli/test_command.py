@@ -72,12 +72,12 @@ def test_misspelt_words_are_guessed(dlcore_command, words, guess):
 @pytest.mark.parametrize(
     "words, part",
     [
-        (("train", "tabular", "--data", "t.csv", "--epochs", "many"), "'many' is not a valid integer"),
-        (("train", "tabular", "--data", "t.csv", "--epochs", "0"), "0 is not in the range"),
+        (("train", "tabular", "--data", "t.csv", "--epochs", "many"), "'many' is not a whole number from 1"),
+        (("train", "tabular", "--data", "t.csv", "--epochs", "0"), "'0' is not a whole number from 1"),
         (("train", "tabular", "--data", "t.csv", "--lr", "nan"), "nan is not a finite number"),
         (("train", "tabular", "--data", "t.csv", "--lr", "-1"), "-1 is not a finite number above 0"),
         (("train", "tabular", "--data", "t.csv", "--val-split", "1"), "below 1"),
-        (("train", "tabular", "--data", "t.csv", "--threads", "0"), "not in the range"),
+        (("train", "tabular", "--data", "t.csv", "--threads", "0"), "not a whole number"),
         (("train", "tabular", "--data", "t.csv", "--require", "accuracy"), "METRIC>=NUMBER"),
         (("train", "tabular"), "no training data"),
         (("evaluate", "model.dlc"), "Missing argument 'DATA'"),
