@@ -81,6 +81,10 @@ class RunSection(Section):
 SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("model", "hidden"): (list[Annotated[int, Field(ge=1)]], {"description": "widths of the hidden layers"}),
     ("model", "dropout"): (float, {"ge": 0, "lt": 1, "description": "share of activations set to 0 in training"}),
+    ("model", "answers"): (str, {"description": "auto | labels | numbers"}),
+    ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
+    ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
+    ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),
     ("train", "schedule"): (
         Literal[
             "constant", "step", "multi-step", "exponential", "linear", "polynomial", "cosine", "cosine-restarts",
@@ -356,6 +360,7 @@ def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = 
     for section, values in sections.items():
         kind = SECTIONS.get(section, Section)
         notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
+        notes |= {"arch": "architecture of the network", "preset": "named defaults of the task"} if section == "model" else {}
         notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
         lines += ["", f"[{section}]"]
         for key, value in values.items():

@@ -276,7 +276,9 @@ def _idx(folder):
 
 
 def contents(folder):
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+    """Every file with its size and time, but for the page about a run, which an evaluation may renew."""
+    files = [path for path in folder.rglob("*") if path.name != "report.html"]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None for path in files}
 
 
 def message(text: str) -> str:
