@@ -38,8 +38,8 @@ def columns(function: Any) -> Any:
 @click.option("--val", metavar="PATH", help="The validation part, compared with PATH.")
 @click.option("--test", metavar="PATH", help="The test part, compared with PATH.")
 @columns
-@click.option("--max-len", type=click.IntRange(min=1), default=None, help="Words from which a text is too long.")
-@click.option("--show", type=click.IntRange(min=0), default=None, help="Rows shown for each finding.")
+@click.option("--max-len", type=options.Whole(min=1), default=None, help="Words from which a text is too long.")
+@click.option("--show", type=options.Whole(min=0), default=None, help="Rows shown for each finding.")
 @options.common
 def check(
     path: str,
@@ -87,7 +87,7 @@ def described(report: Any, show: int | None) -> list[str]:
 
 @command.command(short_help="Show what is read from a file or folder.", no_args_is_help=True)
 @click.argument("path")
-@click.option("-n", "--rows", type=click.IntRange(min=0), default=5, show_default=True, help="Rows shown.")
+@click.option("-n", "--rows", type=options.Whole(min=0), default=5, show_default=True, help="Rows shown.")
 @options.common
 def show(path: str, rows: int, as_json: bool) -> None:
     """Show columns, kinds and the first rows of PATH as dlcore reads it."""
@@ -120,7 +120,7 @@ def shown(report: dict[str, Any]) -> list[str]:
 @click.option("--out", required=True, metavar="FOLDER", help="Where train, val and test are written; made if need be.")
 @click.option("--val", type=Finite(0, 1, closed=True), default=0.1, show_default=True, help="Share for validation.")
 @click.option("--test", type=Finite(0, 1, closed=True), default=0.1, show_default=True, help="Share for testing.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True)
+@click.option("--seed", type=options.Whole(min=0, max=2**63 - 1), default=0, show_default=True)
 @click.option("--label-col", metavar="NAME", default="", help="Divide every label of this column alike.")
 @click.option("--group-col", metavar="NAME", default="", help="Keep rows with the same value in one part.")
 @click.option("--time-col", metavar="NAME", default="", help="Test on the last rows by this column, validate before.")

@@ -43,8 +43,8 @@ class Threshold(click.ParamType):
     help="Two labels: predict the second from this probability on; auto has the best F1 on DATA, youden the best"
     " sensitivity + specificity.",
 )
-@click.option("--worst", type=click.IntRange(min=1), metavar="N", help="Show the N rows that are most wrong.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
+@click.option("--worst", type=options.Whole(min=1), metavar="N", help="Show the N rows that are most wrong.")
+@click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @options.require_option
 @options.machine

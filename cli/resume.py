@@ -75,17 +75,18 @@ def resume(
         options.use_threads(threads or chosen.sections["run"]["threads"] or None)
         check_config(known, chosen, folder)
         finished = folder.read(RESULT)
-        if epochs is not None:
-            extend(chosen, epochs, folder)
+        extended = "" if epochs is None else extend(chosen, epochs)
         if finished is not None and finished.get("epochs_planned") == chosen.sections["train"]["epochs"]:
             if folder.model.exists() and (folder.path / REPORT).exists():
                 console.say("resume", f"{folder.path} has ended; its model stays as it is")
                 return finished
-        (folder.path / RESULT).unlink(missing_ok=True)
         find_data(known, chosen)
         console.open_log(folder.open_log())
         try:
             data = check_data(known, chosen)
+            if extended:  # now that nothing is refused any more
+                folder.write(CONFIG, extended)
+            (folder.path / RESULT).unlink(missing_ok=True)
             console.say("resume", f"{folder.path}  level {known['machine']['level']}, {data_line(data)}")
             return execute(console, chosen, folder, data)
         finally:
@@ -135,8 +136,8 @@ def check_config(known: dict[str, Any], chosen: Plan, folder: RunFolder) -> None
         )
 
 
-def extend(chosen: Plan, text: str, folder: RunFolder) -> None:
-    """More epochs than the run was to have: they are written to its configuration."""
+def extend(chosen: Plan, text: str) -> str:
+    """More epochs than the run was to have; returns its configuration with them."""
     train = chosen.sections["train"]
     digits = text.removeprefix("+")
     if not digits.isdecimal():
@@ -145,7 +146,7 @@ def extend(chosen: Plan, text: str, folder: RunFolder) -> None:
     if total < train["epochs"]:
         raise UsageError("a resumed run cannot have fewer epochs", expected=f"at least {train['epochs']}", got=text)
     train["epochs"] = total
-    folder.write("config.toml", chosen.toml())
+    return chosen.toml()
 
 
 def find_data(known: dict[str, Any], chosen: Plan) -> None:

@@ -129,6 +129,9 @@ class RunFolder:
         """Removes a folder in which no step was trained."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
+        if self.path.parent == RUNS:
+            with contextlib.suppress(OSError):
+                RUNS.rmdir()  # where it is empty now
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A JSON object that `keep` wrote; None where there is none."""

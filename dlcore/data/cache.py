@@ -387,7 +387,7 @@ def _records(source: str | Path) -> Iterator[tuple[int, list[str], list[str]]]:
             )
             first = next(reader, None)
             if not first:
-                raise DataError("the file is empty", where=str(source))
+                raise DataError("the file is empty", where=str(source), expected="rows of a table")
             cells = [cell.strip() for cell in first]
             headed = not all(map(_float, cells))
             yield 1, cells if headed else [f"c{i + 1}" for i in range(len(cells))], [] if headed else cells

@@ -126,7 +126,7 @@ def _read(report: Report, name: str, source: str) -> Table | None:
             [repr(data.split(b"\n")[line - 1][:60])[2:-1] for line in wrong[:100]],
         )
     if not text.strip():
-        raise DataError("the file is empty", where=source)
+        raise DataError("the file is empty", where=source, expected="rows of a table")
     text, bad = _without_misfits(text, source)
     if bad:
         rows, samples = [line for line, _ in bad], [content[:100] for _, content in bad]

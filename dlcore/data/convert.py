@@ -35,7 +35,7 @@ def convert(source: str, target: str, label_col: str = "", text_col: str = "", s
     if kind != "npz":
         raise UsageError("images are written as .npz or .cache", got=target)
     if Path(target).exists():
-        raise WriteError("the file is there already, and is not overwritten", where=target)
+        raise WriteError("the file is there already, and is not overwritten", where=target, hint="choose another name")
     from dlcore.data.images import read_images
 
     parts = read_images(source, wanted, label_col=label_col)

@@ -35,7 +35,7 @@ def open_data(source: str | Path) -> Iterator[BinaryIO]:
         raise DataError("the compressed file is cut short or damaged", where=str(source), got=str(error),
                         hint="copy it again from where it came from") from error
     except FileNotFoundError:
-        raise DataError("there is no such file", where=str(source), hint=_guess(Path(source))) from None
+        raise DataError("there is no such file", where=str(source), hint=similar_path(Path(source))) from None
     except IsADirectoryError:
         raise DataError("this is a folder, and a file is read here", where=str(source), expected="a file") from None
     except (OSError, ValueError) as error:
@@ -45,7 +45,7 @@ def open_data(source: str | Path) -> Iterator[BinaryIO]:
         raise DataError("the file cannot be read", where=str(source), got=reason) from error
 
 
-def _guess(path: Path) -> str:
+def similar_path(path: Path) -> str:
     """What a file that is not there was probably meant to be."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]

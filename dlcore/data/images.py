@@ -7,7 +7,7 @@ import numpy as np
 
 from dlcore.data.arrays import read_npz
 from dlcore.data.dataset import Dataset, Parts
-from dlcore.data.files import bare
+from dlcore.data.files import bare, similar_path
 from dlcore.data.idx import find_idx, read_idx, read_idx_folder
 from dlcore.data.image_folder import is_image_folder, list_table, read_image_files, read_image_folder, read_listing
 from dlcore.data.pictures import SUFFIXES, resize
@@ -26,7 +26,7 @@ def read_images(source: str | Path, size: tuple[int, int] | None = None, skip_ba
         from dlcore.data.cache import open_cache
         return Parts(open_cache(path).dataset())
     if not path.exists():
-        raise DataError("there is no such file or folder", where=str(path))
+        raise DataError("there is no such file or folder", where=str(path), hint=similar_path(path))
     if path.is_dir() and is_image_folder(path) and not find_idx(path):
         return read_image_folder(path, size, skip_bad, shape)
     if Path(bare(path.name)).suffix in _TABLES:

@@ -12,7 +12,7 @@ import numpy as np
 from dlcore.data.check import check_tables
 from dlcore.data.check_images import check_arrays, check_folder
 from dlcore.data.dataset import Dataset
-from dlcore.data.files import bare
+from dlcore.data.files import bare, similar_path
 from dlcore.data.findings import Report
 from dlcore.data.idx import find_idx
 from dlcore.data.image_folder import PATH_COLUMNS, is_image_folder, list_folder, list_table, part_folders
@@ -27,7 +27,7 @@ def kind_of(source: str) -> str:
     if source == "-":
         return "table"
     if not path.exists():
-        raise DataError("there is no such file or folder", where=source)
+        raise DataError("there is no such file or folder", where=source, hint=similar_path(Path(source)))
     if path.is_dir():
         return "pictures" if is_image_folder(path) and not find_idx(path) else "arrays"
     suffix = Path(bare(source)).suffix

@@ -39,7 +39,7 @@ def write_table(table: Table, path: str, label_col: str = "", text_col: str = ""
     kind = format_of(path)
     place = Path(path)
     if place.exists():
-        raise WriteError("the file is there already, and is not overwritten", where=path)
+        raise WriteError("the file is there already, and is not overwritten", where=path, hint="choose another name")
     columns = {name: _cells(column) for name, column in table.columns.items()}
     label = label_col or next((n for n in columns if n.lower() in LABEL_COLUMNS), "")
     if kind == "npz":

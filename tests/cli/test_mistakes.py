@@ -110,7 +110,6 @@ TRAIN --set model.dropout=1 | 3 | model.dropout = 1; must be below 1
 TRAIN --set train.schedule=cosin | 3 | train.schedule = "cosin"; must be one of; did you mean cosine?
 TRAIN --set train.hidden=[8] | 3 | train.hidden; unknown key; did you mean model.hidden?
 TRAIN --set model.answers=maybe | 3 | answers; 'maybe'; auto, labels, numbers
-TRAIN --optimizer sgd --set train.weight-decay=0.1 | 3 | weight_decay; adamw
 TRAIN --set data.folds=1 | 3 | data.folds = 1; must be 0, or at least 2
 TRAIN --group g | 3 | --group; data.group; needs data.folds
 TRAIN --time-order day | 3 | --time-order; needs data.folds
@@ -194,6 +193,23 @@ evaluate run bare.csv | 4 | no column 'label'; bare.csv
 evaluate run unknown.csv | 4 | a label is none of those; perhaps; no, yes
 evaluate run t.csv --require accuracy>=2 | 6 | a required quality was missed; accuracy; >= 2
 evaluate run t.csv --require acuracy>=0.5 | 2 | unknown metric 'acuracy'; accuracy
+evaluate run t.csv --by nope | 2 | nope
+evaluate run t.csv --threshold maybe | 2 | --threshold; 'maybe'
+evaluate run t.csv --worst 0 | 2 | --worst
+resume nosuch | 2 | no such run folder; nosuch; config.toml and run.lock
+resume t.csv | 2 | no run folder; t.csv; config.toml and run.lock
+resume begun | 2 | names no task; begun/config.toml; task = "tabular"
+resume changed | 3 | the configuration was changed since the run began; changed/config.toml; put it back
+resume stale --epochs +1 | 4 | d.csv; sha256
+resume run --epochs 0 | 2 | fewer epochs; at least 1; 0
+resume run --epochs many | 2 | --epochs; many; +5
+data check nosuch.csv | 4 | no such file; nosuch.csv
+data check empty.csv | 4 | the file is empty
+data split t.csv --val 2 --out parts | 2 | --val; below 1
+data convert t.csv n.csv | 74 | not overwritten; n.csv; choose another name
+data convert t.csv t.xls | 2 | t.xls
+data show nosuch | 4 | no such file or folder; nosuch
+data chekc t.csv | 2 | 'chekc'; 'check'
 export run --to pdf -o x | 2 | 'pdf'; c
 export run --to c -o t.csv | 2 | t.csv; exists
 export run --to c | 2 | Missing option '-o'
@@ -244,8 +260,15 @@ def place(tmp_path_factory):
 
         for words in (f"{TRAIN} --out run -q", "train tabular --data n.csv --label-col b --epochs 1 --out numbers -q"):
             assert run(words.split()) == 0
+        shutil.copy("t.csv", "d.csv")
+        assert run(f"{TRAIN} --data d.csv --out stale -q".split()) == 0
     finally:
         os.chdir(before)
+    with (folder / "d.csv").open("a") as file:
+        file.write("1,2,g0,2020-01-01,yes\n")
+    shutil.copytree(folder / "run", folder / "changed")
+    config = (folder / "changed" / "config.toml").read_text()
+    (folder / "changed" / "config.toml").write_text(config.replace("\nlr = ", "\nlr = 1"))
     data = bytearray((folder / "run" / "model.dlc").read_bytes())
     (folder / "cut.dlc").write_bytes(data[: len(data) // 2])
     data[len(data) // 3] ^= 1
@@ -305,7 +328,7 @@ def test_a_mistake_gets_a_message_with_a_remedy(place, words, code, says, capsys
     for part in says:
         assert part in text, f"{part!r} is not in\n{text}"
     lines = text.splitlines()
-    assert len(lines) <= 24 and len(text) <= 2000 and len(lines[0]) <= 160
+    assert len(lines) <= 24 and len(text) <= 2000 and len(lines[0]) <= 240
     # beside what happened: a remedy, or what was expected
     assert re.search(r"^  (hint|expected) |must|needs|does not go|did you mean|stands in no|is expected", text, re.MULTILINE), text
     assert contents(place) == before
