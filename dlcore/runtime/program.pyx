@@ -69,6 +69,8 @@ cdef dict ITEMSIZE = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 cdef frozenset INTEGERS = frozenset(("i8", "u8", "i32", "i64"))
 cdef enum:
     INTEGER, SINGLE, DOUBLE         # how a scalar is held in its 8 bytes
+cdef enum:
+    LENT_BYTES = 16384              # of an input, from which on the caller's array is read where it lies
 cdef double F32_MAX = 3.4028234663852886e38
 cdef int limit_version = 0          # counts calls of set_threads: a default plan is older than it or not
 
@@ -361,13 +363,17 @@ cdef struct Input:
     char kind                           # of the buffer protocol's format
     int rank
     int64_t shape[8]
+    int first, last                     # the pointers that reach into it, in _reaching
+    bint lendable, lent                 # a caller's array can be, is, read where it lies
+    Py_buffer view                      # of that array
 
 
 cdef class Instance:
     """A program with addresses.  One thread at a time may run it; other instances of the program run beside it.
 
-    `instance[name]` is a view of an output or leaf; writing into an input's view is as good as passing it.  Slots keep
-    their last value; before the first they are 0, and `loss_scale` is 1.  `busy_ns`: nanoseconds that runs have spent in kernels.
+    `instance[name]` is a view of an output or leaf; writing into an input's view before `run` is as good as passing an
+    array to `call`.  Slots keep their last value; before the first they are 0, and `loss_scale` is 1.
+    `busy_ns`: nanoseconds that runs have spent in kernels.
     """
     cdef readonly Program program
     cdef readonly object buffers
@@ -378,10 +384,13 @@ cdef class Instance:
     cdef char* _kinds                   # of each place: how the kernel reads it
     cdef int* _first                    # of each slot in _places
     cdef Input* _inputs
+    cdef void*** _reaching              # pointers of calls into inputs, one input after the other
+    cdef bint _calling
     cdef list _values, _input_names
     cdef dict _views
     cdef set _unset
     cdef tuple _copies
+    cdef object _status
     cdef Plan _default
     cdef int _version, _accumulating, _debug
     cdef unsigned _running
@@ -394,6 +403,7 @@ cdef class Instance:
         self._place_slots()
         self._place_inputs()
         self._copies = tuple([self[name].copy for name in program.outputs])
+        self._status = memoryview(self["status"]) if "status" in program.leaves else None
 
     def __dealloc__(self):
         free(self._calls)
@@ -402,6 +412,7 @@ cdef class Instance:
         free(self._kinds)
         free(self._first)
         free(self._inputs)
+        free(self._reaching)
 
     # ---- binding -------------------------------------------------------------------------------------------------
     cdef _resolve(self, table):
@@ -518,6 +529,28 @@ cdef class Instance:
                 raise ShapeError("an input has more than 8 axes", where=name, got=str(view.shape))
             for i in range(view.ndim):
                 place.shape[i] = view.shape[i]
+        self._find_reaching()
+
+    cdef _find_reaching(self):
+        """The pointers to change when a caller's array is read where it lies: all that point into an input.  It must only
+        be read for that, and by no output."""
+        cdef Input* place
+        cdef Step step
+        cdef int n, m, i, at = 0
+        arrays = [(m, i, array) for m, step in enumerate(self.program.steps) for i, array in enumerate(step.arrays)
+                  if array is not None and array[0] == "inputs"]
+        shown = [where[1] for where in self.program.outputs.values() if where[0] == "inputs"]
+        self._reaching = <void***>reserve(len(arrays), sizeof(void**))
+        for n, name in enumerate(self._input_names):
+            place = &self._inputs[n]
+            start = self.program.leaves[name][1]
+            mine = [found for found in arrays if start <= found[2][1] < start + place.size]
+            place.first, place.last = at, at + <int>len(mine)
+            place.lendable = (place.size >= LENT_BYTES and not any(found[2][4] for found in mine)
+                              and not any(start <= offset < start + place.size for offset in shown))
+            for m, i, _ in mine:
+                self._reaching[at] = &self._calls[m].pointers[i]
+                at += 1
 
     # ---- looking -------------------------------------------------------------------------------------------------
     def __getitem__(self, str name):
@@ -585,22 +618,31 @@ cdef class Instance:
             self._execute(plan)
 
     def call(self, tuple inputs, **slots) -> tuple:
-        """Copies `inputs` (in the order of the graph's inputs) in, runs, and returns copies of the outputs in order.
+        """Runs on `inputs` (in the order of the graph's inputs); returns copies of the outputs in order.
 
-        Arrays of another dtype are converted where nothing is lost but precision.  Raises ShapeError naming the input.
-        """
+        Large arrays of the right dtype and order are read where they lie, others are copied in, and converted where
+        nothing is lost but precision.  Raises ShapeError naming the input."""
         cdef int n
         if slots:
             self._set_slots(slots)
         if len(inputs) != len(self._input_names):
             raise ShapeError("wrong number of inputs", expected=f"{len(self._input_names)}: {', '.join(self._input_names)}",
                              got=str(len(inputs)))
-        for n in range(len(inputs)):
-            self._put(n, inputs[n])
-        if self._debug or self._unset or self._accumulating:
-            self.run()
-        else:
-            self._execute(self._plan((), None))
+        if self._calling:
+            raise busy()
+        watched = self._debug or self._unset or self._accumulating
+        self._calling = True
+        try:
+            for n in range(len(inputs)):
+                self._put(n, inputs[n], not watched)
+            if watched:
+                self.run()
+            else:
+                self._execute(self._plan((), None))
+        finally:
+            for n in range(len(inputs)):
+                self._give_back(n)
+            self._calling = False
         return tuple([copy() for copy in self._copies])
 
     cdef Plan _plan(self, tuple segments, threads):
@@ -618,7 +660,7 @@ cdef class Instance:
         cdef int64_t began
         cdef unsigned mine = team.generation + 1        # a run that a fork interrupted does not count in the child
         if self._running == mine:
-            raise UsageError("this instance is running in another thread", hint="bind one instance per thread")
+            raise busy()
         self._running = mine
         job.calls, job.stamps = self._calls, stamps
         with nogil:
@@ -737,24 +779,45 @@ cdef class Instance:
                 self._places[n].i64 = accumulate
             self._accumulating = accumulate
 
-    cdef int _put(self, int n, value) except -1:
-        """Input `n`: one copy where dtype, shape and order are right, else through NumPy."""
-        cdef Py_buffer view
+    cdef int _put(self, int n, value, bint lend) except -1:
+        """Input `n`: read where it lies, or one copy, where dtype, shape and order are right, else through NumPy."""
         cdef Input* place = &self._inputs[n]
+        cdef Py_buffer* view = &place.view
         cdef bint same
         cdef int i
         try:
-            PyObject_GetBuffer(value, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+            PyObject_GetBuffer(value, view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
         except (BufferError, TypeError, ValueError):
             return self._convert(n, value)
         same = view.format != NULL and view.format[0] == place.kind and view.format[1] == 0 and view.ndim == place.rank
         if same:
             for i in range(place.rank):
                 same = same and view.shape[i] == place.shape[i]
+        if same and lend and place.lendable and <uintptr_t>view.buf % view.itemsize == 0:
+            self._reach(place, <char*>view.buf - place.address)
+            place.lent = True
+            return 0
         if same and view.buf != place.address:
             memcpy(place.address, view.buf, place.size)
-        PyBuffer_Release(&view)
+        PyBuffer_Release(view)
         return 0 if same else self._convert(n, value)
+
+    cdef void _reach(self, Input* place, int64_t distance) noexcept:
+        """Moves the pointers into an input by so many bytes."""
+        cdef int i
+        for i in range(place.first, place.last):
+            self._reaching[i][0] = <char*>self._reaching[i][0] + distance
+
+    cdef int _give_back(self, int n) except -1:
+        """The caller's array is read no more.  If the step has failed, a copy stays for `first_bad_step`."""
+        cdef Input* place = &self._inputs[n]
+        if place.lent:
+            self._reach(place, place.address - <char*>place.view.buf)
+            place.lent = False
+            if self._status is not None and self._status[0]:
+                memcpy(place.address, place.view.buf, place.size)
+            PyBuffer_Release(&place.view)
+        return 0
 
     cdef int _convert(self, int n, value) except -1:
         put_input(self._input_names[n], self[self._input_names[n]], value)
@@ -783,6 +846,10 @@ cdef class Instance:
         """Replays forward and backward step by step on what the buffers hold now, and returns the first `BadStep`, whose
         float output has a NaN or infinity; None if all are finite.  Everything but the arena is left as it was."""
         return debug.first_bad_step(self)
+
+
+cdef busy():
+    return UsageError("this instance is running in another thread", hint="bind one instance per thread")
 
 
 cdef find_table(bint wide):

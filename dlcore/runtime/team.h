@@ -1,8 +1,8 @@
 /* A team of threads that stays alive between runs.
 
    The thread that calls `team_enter` is the owner and works as member 0; the others are made when they are first needed
-   and then live as long as the process.  Waiting is: spin for some 20 us, then sleep on a futex, so an idle or crowded
-   machine loses nothing.  There is no OpenMP: a second OpenMP runtime in one process crashes, and libgomp deadlocks
+   and then live as long as the process.  Waiting for work is: spin for some 20 us, then sleep on a futex, so an idle or
+   crowded machine loses nothing; inside a run a member stays awake longer (`word_reaches`).  There is no OpenMP: a second OpenMP runtime in one process crashes, and libgomp deadlocks
    after a fork.
 
    One team per process, one owner at a time: `team_try` fails when somebody else runs, and the caller then works alone.
@@ -29,7 +29,8 @@
 #define TEAM_MAX 256
 #define TEAM_ROUNDS 8    /* log2 of it */
 #define TEAM_LINE 128 /* two cache lines: the prefetcher of x86 fetches pairs, some aarch64 lines are that long */
-#define TEAM_SPIN_NS 20000
+#define TEAM_SPIN_NS 50000
+#define TEAM_AWAKE_NS 2000000 /* of a wait inside a run */
 #define TEAM_EAGER 64    /* polls before the first `pause`, which takes as long as a cache line needs to come over */
 
 enum { IDLE, INVITED, JOINED, RUN };
@@ -96,14 +97,26 @@ static inline void word_set(Word *word, int value) {
   word_wake(word);
 }
 
+/* Waits, awake, until the word has come to `value`; 0 where that takes longer than TEAM_AWAKE_NS.
+
+   Who waits for a member that works spins, then lets others have the processor, and sleeps late: waking takes tens of
+   microseconds, and on a virtual machine whose host is busy a halted processor may not come back for milliseconds; the
+   waker would meanwhile fall asleep itself, and each barrier after that would cost as much. */
+static int word_reaches(Word *word, int value) {
+  for (int i = 0; i < team.spins; i++) {
+    if (atomic_load_explicit(&word->value, memory_order_acquire) - value >= 0) return 1;
+    if (i > TEAM_EAGER) team_relax();
+  }
+  for (int64_t until = team_now() + TEAM_AWAKE_NS; team_now() < until; sched_yield())
+    if (atomic_load_explicit(&word->value, memory_order_acquire) - value >= 0) return 1;
+  return 0;
+}
+
 /* Returns once the flag has come to `epoch`.  Sleep is limited: see `team_barrier`. */
 static void flag_wait(Word *flag, int epoch) {
   const struct timespec nap = {0, 200000};
   int now = 0;
-  for (int i = 0; i < team.spins; i++) {
-    if (atomic_load_explicit(&flag->value, memory_order_acquire) - epoch >= 0) return;
-    if (i > TEAM_EAGER) team_relax();
-  }
+  if (word_reaches(flag, epoch)) return;
   atomic_fetch_add(&flag->sleepers, 1);
   while ((now = atomic_load(&flag->value)) - epoch < 0)
     syscall(SYS_futex, &flag->value, FUTEX_WAIT_PRIVATE, now, &nap, 0, 0);
@@ -240,6 +253,7 @@ static void team_go(int members) {
   int done;
   for (int i = 1; i < members; i++) word_set(&team.state[i], RUN);
   team.body(team.job, 0);
+  if (word_reaches(&team.finished, members - 1)) return;
   while ((done = atomic_load_explicit(&team.finished.value, memory_order_acquire)) < members - 1)
     word_wait(&team.finished, done);
 }

@@ -1,6 +1,8 @@
 """`Instance.call`: arrays in, copies out."""
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from runtime.handmade import LR, Builder
@@ -84,3 +86,47 @@ def test_call_after_accumulating_overwrites_again(kernels):
     instance.run(accumulate=True)
     np.testing.assert_array_equal(instance["second"], 4 * flat)
     np.testing.assert_array_equal(instance.call((flat,))[0], 2 * flat)
+
+
+def large(kernels, show=False):
+    """An instance with an input that is large enough to be read in place, as a whole and in its second half."""
+    b = Builder()
+    x = b.leaf("x", "inputs", 8192)
+    half = type(x)(x.buffer, x.offset + 4 * 4096, (4096,))
+    b.call("affine", x, b.output("first", 8192), scalars=(LR, 1))
+    b.call("plus", half, half, b.output("second", 4096), add=(0,))
+    if show:
+        b.outputs["x again"] = x.tuple()
+    return b.program().bind(table=kernel_table(folder=kernels))
+
+
+LARGE = np.arange(8192, dtype=np.float32)
+
+
+@pytest.mark.parametrize("show", [False, True])
+def test_large_inputs(kernels, show):
+    instance = large(kernels, show)
+    instance["x"][:] = -1
+    for x in (LARGE, LARGE + 5, LARGE[::-1], LARGE.astype(np.float64)):
+        first, second, *again = instance.call((x,), lr=2.0)
+        expected = np.asarray(x, dtype=np.float32)
+        np.testing.assert_array_equal(first, 2 * expected + 1)
+        np.testing.assert_array_equal(second, 2 * expected[4096:])
+        for output in again:
+            np.testing.assert_array_equal(output, expected)
+
+
+def test_large_inputs_are_read_in_place_and_given_back(kernels):
+    instance = large(kernels)
+    instance["x"][:] = -1
+    x = LARGE.copy()
+    references = sys.getrefcount(x)
+    instance.call((x,), lr=1.0)
+    assert (instance["x"] == -1).all() and sys.getrefcount(x) == references
+    instance.run()                                          # reads the instance's own memory again
+    assert (instance["first"] == 0).all()
+    with pytest.raises(ShapeError):
+        instance.call((x[:-1],))
+    bad = memoryview(bytearray(4 * 8192 + 2))[2:].cast("B")
+    odd = np.frombuffer(bad, dtype=np.float32, count=8192)  # not aligned to its elements: copied
+    np.testing.assert_array_equal(instance.call((odd,), lr=1.0)[0], np.ones(8192))

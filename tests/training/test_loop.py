@@ -185,3 +185,14 @@ def test_prediction_in_several_threads():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_the_call_that_went_wrong_is_found_for_a_batch_that_is_read_in_place():
+    x = np.zeros((16, 512), np.float32)                     # large enough that train_on_batch makes no copy
+    model = dl.Sequential([Dense(4, input_shape=(512,), name="first"), Dense(1, name="second")])
+    model.compile(SGD(0.01), "mse")
+    y = np.zeros((16, 1), np.float32)
+    model.train_on_batch(x, y)
+    with pytest.raises(DivergedError) as caught:
+        model.train_on_batch(x + np.float32(3e38), y)
+    assert caught.value.where.startswith("first") and np.isfinite(model.train_on_batch(x, y))

@@ -20,6 +20,8 @@ from dlcore.compiler.language import intrinsic
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 
 ADD, BIAS, RELU = 1, 2, 4           # bits of a tile's `mode`
+UNROLL = 4                          # steps of K that a whole tile does without a jump
+GROUP = 4                           # rows that are found from one pointer
 
 C_BODY = """
 void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t a_col, const float *b, int64_t b_at,
@@ -76,6 +78,10 @@ class Vectors:
         self.kind, self.mask = ir.VectorType(element, lanes), ir.VectorType(I1, lanes)
         self.suffix = f"v{lanes}f{8 * self.bytes}"
         self.zero = ir.Constant(self.kind, None)
+
+    def size_of(self, pointer: Any) -> int:
+        element = pointer.type.pointee
+        return 8 if isinstance(element, ir.DoubleType) else 4 if isinstance(element, ir.FloatType) else element.width // 8
 
     def declared(self, name: str, result: Any, *arguments: Any) -> Any:
         return cgutils.get_or_insert_function(self.b.module, ir.FunctionType(result, arguments), name)
@@ -192,24 +198,65 @@ class Tile:
         return starts
 
     def multiply(self) -> list[Any]:
-        """The loop over K; returns the sums, row by row."""
-        b, v, starts, first = self.b, self.v, self.row_starts(), self.first_sums()
-        before, loop, after = b.block, b.append_basic_block("k"), b.append_basic_block("write")
-        b.branch(loop)
+        """The walk over K; returns the sums, row by row."""
+        sums = self.first_sums() * self.rows
+        if self.edge:
+            return self.walk("k", self.depth, 1, self.row_starts(), self.panel, sums)[2]
+        b, unroll = self.b, ir.Constant(I64, UNROLL)
+        rounds = b.sdiv(self.depth, unroll)
+        pointers, panel, sums = self.walk("rounds", rounds, UNROLL, self.row_groups(), self.panel, sums)
+        return self.walk("rest", b.srem(self.depth, unroll), 1, pointers, panel, sums)[2]
+
+    def row_groups(self) -> list[Any]:
+        """Where every GROUP-th row of `a` starts; the others are found from these by `self.strides`.
+
+        Both are hidden from the optimizer, which otherwise finds each row from the one before, by an addition of its own:
+        half as many instructions as there are products, and beside a busy hyper-thread these are what limits a tile."""
+        b = self.b
+        size = ir.Constant(I64, self.v.size_of(self.a))
+        self.strides = [None, *(self.hidden(b.mul(b.mul(self.a_row, size), ir.Constant(I64, i))) for i in range(1, GROUP))]
+        return [self.v.at(self.a, b.mul(self.a_row, ir.Constant(I64, i))) for i in range(0, self.rows, GROUP)]
+
+    def hidden(self, value: Any) -> Any:
+        return self.b.asm(ir.FunctionType(value.type, [value.type]), "", "=r,0", [value], side_effect=False)
+
+    def row(self, pointers: list[Any], i: int) -> Any:
+        """Where row i is, at the current k."""
+        if self.edge:
+            return pointers[i]
+        base, stride = pointers[i // GROUP], self.strides[i % GROUP]
+        if stride is None:
+            return base
+        near = self.b.gep(self.b.bitcast(base, I8.as_pointer()), [stride])
+        return self.b.bitcast(near, base.type)
+
+    def walk(self, name: str, count: Any, unroll: int, pointers: list[Any], panel: Any, sums: list[Any]) -> Any:
+        """`count` times `unroll` steps of K (count may be 0); returns where pointers and panel then are, and the sums."""
+        b, v, start = self.b, self.v, [*pointers, panel, *sums]
+        before, loop, after = b.block, b.append_basic_block(name), b.append_basic_block("after")
+        b.cbranch(b.icmp_signed(">", count, ir.Constant(I64, 0)), loop, after)
         b.position_at_end(loop)
-        k, sums = b.phi(I64), [b.phi(v.kind) for _ in range(self.rows * len(self.columns))]
-        panel, column, new = v.at(self.panel, b.mul(k, self.b_row)), b.mul(k, self.a_col), []
-        loaded = [self.load_columns(panel, j, mask) for j, mask in zip(self.columns, self.masks)]
-        for i, start in enumerate(starts):
-            factor = self.load_factor(v.at(start, column))
-            new += [self.product(factor, x, sums[i * len(loaded) + j]) for j, x in enumerate(loaded)]
-        following = b.add(k, ir.Constant(I64, 1))
-        for phi, start, last in [(k, ir.Constant(I64, 0), following), *zip(sums, first * self.rows, new)]:
-            phi.add_incoming(start, before)
+        left, state = b.phi(I64), [b.phi(value.type) for value in start]
+        pointers, panel, sums = state[:len(pointers)], state[len(pointers)], state[len(pointers) + 1:]
+        if not self.edge:
+            pointers = [self.hidden(pointer) for pointer in pointers]
+        for _ in range(unroll):
+            loaded = [self.load_columns(panel, j, mask) for j, mask in zip(self.columns, self.masks)]
+            for i in range(self.rows):
+                factor, at = self.load_factor(self.row(pointers, i)), i * len(loaded)
+                sums = sums[:at] + [self.product(factor, x, sums[at + j]) for j, x in enumerate(loaded)] + sums[at + len(loaded):]
+            pointers, panel = [v.at(p, self.a_col) for p in pointers], v.at(panel, self.b_row)
+        following, end = b.sub(left, ir.Constant(I64, 1)), [*pointers, panel, *sums]
+        for phi, first, last in [(left, count, following), *zip(state, start, end)]:
+            phi.add_incoming(first, before)
             phi.add_incoming(last, loop)
-        b.cbranch(b.icmp_signed("<", following, self.depth), loop, after)
+        b.cbranch(b.icmp_signed(">", following, ir.Constant(I64, 0)), loop, after)
         b.position_at_end(after)
-        return new
+        results = [b.phi(value.type) for value in start]
+        for phi, first, last in zip(results, start, end):
+            phi.add_incoming(first, before)
+            phi.add_incoming(last, loop)
+        return results[:len(pointers)], results[len(pointers)], results[len(pointers) + 1:]
 
     def load_columns(self, panel: Any, column: int, mask: Any) -> Any:
         return self.v.load(self.v.at(panel, column), mask)
