@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from dlcore.compiler.language import intrinsic
 
@@ -68,3 +69,25 @@ def bf16_from_float(typing: Any, x: Any) -> Any:
         return b.trunc(b.select(nan, b.or_(high, number(0x40)), rounded), _I16)
 
     return types.uint16(types.float32), generate
+
+
+def _ask(context: Any, b: Any, array_type: Any, array: Any, at: Any, write: int) -> Any:
+    """LLVM's prefetch: into all levels of caches, of data."""
+    pointer = b.gep(cgutils.create_struct_proxy(array_type)(context, b, value=array).data, [at])
+    i8 = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [i8, _I32, _I32, _I32])
+    prefetch = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0")
+    b.call(prefetch, [b.bitcast(pointer, i8), *(ir.Constant(_I32, v) for v in (write, 3, 1))])
+    return context.get_dummy_value()
+
+
+@intrinsic(c="void ask_to_read(const float *array, int64_t at) { (void)array; (void)at; }")
+def ask_to_read(typing: Any, array: Any, at: Any) -> Any:
+    """Asks for the cache line of element `at`; any address may be asked for."""
+    return types.void(array, types.int64), lambda context, b, signature, args: _ask(context, b, signature.args[0], *args, 0)
+
+
+@intrinsic(c="void ask_to_write(const float *array, int64_t at) { (void)array; (void)at; }")
+def ask_to_write(typing: Any, array: Any, at: Any) -> Any:
+    """The same for a line that will be written: taking it from another core's cache need not wait for the store."""
+    return types.void(array, types.int64), lambda context, b, signature, args: _ask(context, b, signature.args[0], *args, 1)

@@ -127,9 +127,10 @@ class Vectors:
         fused = self.declared("llvm.fmuladd." + self.suffix, self.kind, self.kind, self.kind, self.kind)
         return self.b.call(fused, [x, y, z])
 
-    def prefetch(self, pointer: Any, locality: int = 3) -> None:
+    def prefetch(self, pointer: Any, locality: int = 3, write: bool = False) -> None:
         fetch = self.declared("llvm.prefetch.p0", ir.VoidType(), I8.as_pointer(), I32, I32, I32)
-        self.b.call(fetch, [self.b.bitcast(pointer, I8.as_pointer()), *(ir.Constant(I32, v) for v in (0, locality, 1))])
+        how = [ir.Constant(I32, v) for v in (int(write), locality, 1)]
+        self.b.call(fetch, [self.b.bitcast(pointer, I8.as_pointer()), *how])
 
 
 def element_pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
@@ -185,7 +186,7 @@ class Tile:
         if not self.edge:
             for i in range(self.rows):
                 for column in self.columns:
-                    self.v.prefetch(self.out(i, column))
+                    self.v.prefetch(self.out(i, column), write=True)
 
     def row_starts(self) -> list[Any]:
         """Rows of `a`; at an edge those that are not there read the last one that is."""
@@ -244,7 +245,8 @@ class Tile:
             loaded = [self.load_columns(panel, j, mask) for j, mask in zip(self.columns, self.masks)]
             for i in range(self.rows):
                 factor, at = self.load_factor(self.row(pointers, i)), i * len(loaded)
-                sums = sums[:at] + [self.product(factor, x, sums[at + j]) for j, x in enumerate(loaded)] + sums[at + len(loaded):]
+                sums = [*sums[:at], *(self.product(factor, x, sums[at + j]) for j, x in enumerate(loaded)),
+                        *sums[at + len(loaded):]]
             pointers, panel = [v.at(p, self.a_col) for p in pointers], v.at(panel, self.b_row)
         following, end = b.sub(left, ir.Constant(I64, 1)), [*pointers, panel, *sums]
         for phi, first, last in [(left, count, following), *zip(state, start, end)]:
