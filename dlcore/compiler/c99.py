@@ -31,6 +31,7 @@ from dlcore.compiler.c99_types import C_TYPES, SHORT
 from dlcore.compiler.entry import Signature
 from dlcore.compiler.gate import CompileError
 from dlcore.compiler.language import INTRINSICS, KERNELS, Function, Kernel
+from dlcore.graph.declaration import DECLARATIONS
 from dlcore.graph.spec import Item, Spec
 
 VERSION = 1
@@ -83,11 +84,11 @@ class Texts:
         return self.made[key]
 
     def name_for(self, function: Function, arguments: tuple[Any, ...]) -> str:
-        """dl_exp, or dl_exp_f64 where another dl_exp is there already."""
+        """dl_exp, or dl_exp_f64 where another dl_exp, or a kernel of that name, is there already."""
         kinds = [SHORT[a.dtype] + str(a.ndim) if isinstance(a, types.Array) else SHORT[a] for a in arguments]
         names = [f"dl_{function.name}", "_".join([f"dl_{function.name}", *kinds])]
         names += [f"{names[1]}_{i}" for i in range(2, 100)]
-        taken = {m.name for m in self.made.values()} | set(self.functions)
+        taken = {m.name for m in self.made.values()} | set(self.functions) | {f"dl_{name}" for name in DECLARATIONS}
         return next(n for n in names if n not in taken)
 
 
