@@ -22,6 +22,8 @@ _PUBLIC = {
     "ImageClassifier": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
+    "TextClassifier": "dlcore.tasks",
+    "MultiLabelTextClassifier": "dlcore.tasks",
     "cross_validate": "dlcore.tasks.cross_validate",
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",

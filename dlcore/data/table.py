@@ -93,7 +93,7 @@ def parse_table(text: str, source: str, header: bool | None = None, known: Colle
     readers = {"jsonl": _from_jsonl, "fasttext": formats.from_fasttext, "libsvm": formats.from_libsvm, "text": formats.from_lines}
     if kind in readers:
         return readers[kind](text, source)
-    return _from_separated(text, source, kind, header, known)
+    return parse_separated(text, source, kind, header, known)
 
 
 def _decode(data: bytes, source: str | Path) -> str:
@@ -121,7 +121,9 @@ def table_kind(source: str, text: str) -> str:
     return max(",;\t", key=first.count)
 
 
-def _from_separated(text: str, source: str, separator: str, header: bool | None, known: Collection[str]) -> Table:
+def parse_separated(text: str, source: str, separator: str, header: bool | None, known: Collection[str],
+                    missing: Collection[str] = MISSING) -> Table:
+    """The table in a text; cells that are among `missing` become None."""
     rows, lines = _rows(text, source, separator)
     width = len(rows[0])
     has_header = _looks_like_header(rows, known) if header is None else header
@@ -135,7 +137,7 @@ def _from_separated(text: str, source: str, separator: str, header: bool | None,
         rows, lines = rows[1:], lines[1:]
     if not rows:
         raise DataError("the file has a header and no rows", where=source, expected="at least one row below the header")
-    columns: dict[str, Column] = {name: [None if row[i] in MISSING else row[i] for row in rows]
+    columns: dict[str, Column] = {name: [None if row[i] in missing else row[i] for row in rows]
                                   for i, name in enumerate(names)}
     named = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
     notes = (f"{len(rows):,} rows, {width} columns between {named}; "

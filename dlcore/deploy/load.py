@@ -9,7 +9,8 @@ from dlcore.deploy.model_file import read
 from dlcore.errors import ModelFileError
 
 _TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
-          "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model"}
+          "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model",
+          "text-classify": "dlcore.tasks.text_classify"}
 
 
 def load(path: str | os.PathLike[str]) -> Any:

@@ -31,6 +31,7 @@ _PUBLIC = {
     "GRU": "recurrent",
     "Bidirectional": "wrappers",
     "TimeDistributed": "wrappers",
+    "WeightedBag": "bag",
     "GlobalAveragePooling1D": "sequence",
     "GlobalMaxPooling1D": "sequence",
     "Conv1D": "convolution",
@@ -74,6 +75,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
     from dlcore.layers.attention import MultiHeadAttention
+    from dlcore.layers.bag import WeightedBag
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
     from dlcore.layers.embedding import Embedding, PositionalEmbedding

@@ -27,6 +27,7 @@ class _Recurrent(Layer):
     gates = 1                       # columns of the kernel per unit
     states = 1                      # tensors of a state
     supports_masking = True
+    keep_order = False              # outputs of go_backwards stand where their inputs do
 
     def __init__(self, units: int, activation: str = "tanh", use_bias: bool = True,
                  kernel_initializer: str | Initializer = "glorot_uniform",
@@ -78,7 +79,7 @@ class _Recurrent(Layer):
         else:
             if self.zero_output_for_mask and mask is not None:
                 out = ops.scale_steps(out, mask)
-            out = ops.reverse_steps(out) if self.go_backwards else out
+            out = ops.reverse_steps(out) if self.go_backwards and not self.keep_order else out
         return (out, *last) if self.return_state else out
 
     def dropped(self, x):
@@ -94,7 +95,7 @@ class _Recurrent(Layer):
     def compute_mask(self, inputs, mask=None):
         if not self.return_sequences or mask is None or isinstance(mask, (tuple, list)):
             return None
-        if not self.go_backwards:
+        if not self.go_backwards or self.keep_order:
             return mask
         return ops.reverse_steps(mask.reshape(*mask.shape, 1)).reshape(*mask.shape)
 

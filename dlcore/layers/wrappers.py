@@ -46,7 +46,7 @@ class Bidirectional(Layer):
         if self.forward_layer.go_backwards == self.backward_layer.go_backwards:
             raise UsageError("the two layers of Bidirectional walk the same way", expected="one with go_backwards=True")
         for one in (self.forward_layer, self.backward_layer):
-            one.zero_output_for_mask = one.return_sequences
+            one.zero_output_for_mask, one.keep_order = one.return_sequences, True
 
     def __call__(self, x: Any, initial_state: Any = None) -> Any:
         return super().__call__(x) if initial_state is None else super().__call__(x, list(initial_state))
@@ -59,15 +59,9 @@ class Bidirectional(Layer):
         if there.return_state:
             (y, *y_last), (z, *z_last) = y, z
             last = (*y_last, *z_last)
-        if there.return_sequences:
-            y, z = self.in_order(there, y), self.in_order(back, z)
         out = self.merged(y, z)
         outs = (*(out if isinstance(out, tuple) else (out,)), *last)
         return outs if len(outs) > 1 else out
-
-    def in_order(self, layer, out):
-        """Outputs in the order of their inputs."""
-        return ops.reverse_steps(out) if layer.go_backwards else out
 
     def merged(self, y, z):
         mode = self.merge_mode

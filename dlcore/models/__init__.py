@@ -5,7 +5,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional", "resnet": "convolutional",
-           "mobilenet": "convolutional"}
+           "mobilenet": "convolutional", "bilstm": "text", "bag_of_ngrams": "text",
+           "encoder_classifier": "text"}
 __all__ = [*_PUBLIC]
 
 
@@ -27,3 +28,6 @@ if TYPE_CHECKING:
     from dlcore.models.convolutional import mobilenet as mobilenet
     from dlcore.models.convolutional import resnet as resnet
     from dlcore.models.perceptron import mlp as mlp
+    from dlcore.models.text import bag_of_ngrams as bag_of_ngrams
+    from dlcore.models.text import bilstm as bilstm
+    from dlcore.models.text import encoder_classifier as encoder_classifier

@@ -14,15 +14,19 @@ if TYPE_CHECKING:
     from dlcore.tasks.language_model import CharLM, LanguageModel
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
     from dlcore.tasks.task import Task
+    from dlcore.tasks.text_classify import MultiLabelTextClassifier, TextClassifier
 
 # the name that users type -> the module whose TASK it is
 _TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
-                 "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model"}
+                 "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model",
+                 "text-classify": "dlcore.tasks.text_classify"}
 _ESTIMATORS = {"ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
                "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
-               "LanguageModel": "dlcore.tasks.language_model"}
+               "LanguageModel": "dlcore.tasks.language_model", "TextClassifier": "dlcore.tasks.text_classify",
+               "MultiLabelTextClassifier": "dlcore.tasks.text_classify"}
 
-__all__ = ["TASKS", "CharLM", "ImageClassifier", "LanguageModel", "TabularClassifier", "TabularRegressor"]
+__all__ = ["TASKS", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier", "TabularClassifier",
+           "TabularRegressor", "TextClassifier"]
 
 
 class _Registry(Mapping[str, "Task"]):

@@ -34,7 +34,8 @@ class Estimator:
     """
 
     task: ClassVar[str]
-    _kind: ClassVar[str]                # "classifier" or "regressor"
+    _kind: ClassVar[str]                # "classifier" or "regressor"; "multi-label": any number of labels
+    _input_dtype: ClassVar[str] = "f32"
     _own: ClassVar[Mapping[str, tuple[str, ...]]] = {}      # section -> parameters that this estimator alone has there
     _network: Model
     # parameters that every estimator has
@@ -325,11 +326,15 @@ class Estimator:
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         assert network.network is not None
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        if found != [("f32", (width,)), ("f32", (result._outputs(),))]:
+        if found != [(cls._input_dtype, (width,)), ("f32", (result._outputs(),))] or not result._fits(network):
             raise ModelFileError("network, preprocessing and labels do not fit together", where=where,
                                  expected=f"{width} inputs, {result._outputs()} outputs", got=str(found)[:120])
         result._network = network
         return result
+
+    def _fits(self, network: Any) -> bool:
+        """Whether a network that was read suits the preprocessing, beyond its sizes."""
+        return True
 
     # ---- answers: see supervised.py --------------------------------------------------------------------
 

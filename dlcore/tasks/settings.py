@@ -21,7 +21,8 @@ def compile(network: Model, params: Any) -> None:
     optimizer = recipe.optimizer(params)
     classifier = params._kind == "classifier"
     crossentropy = "categorical_crossentropy" if mixes_targets(params) else "sparse_categorical_crossentropy"
-    network.compile(optimizer, crossentropy if classifier else "mean_squared_error",
+    other = "binary_crossentropy" if params._kind == "multi-label" else "mean_squared_error"
+    network.compile(optimizer, crossentropy if classifier else other,
                     metrics=["accuracy"] if classifier else [])
 
 

@@ -87,7 +87,7 @@ def test_merge_modes(mode, sequences):
     both = Bidirectional(GRU(5, return_sequences=sequences), merge_mode=mode)
     got = outputs(both)
     y, z = twin(both.forward_layer, X), twin(both.backward_layer, X)
-    z = z[:, ::-1] if sequences else z
+    z = z[:, ::-1] if sequences else z      # Bidirectional puts them in order
     if mode is None:
         np.testing.assert_array_equal(got[0], y)
         np.testing.assert_array_equal(got[1], z)

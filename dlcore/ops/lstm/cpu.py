@@ -5,7 +5,15 @@ from dlcore.compiler.language import call, helper, kernel, lowered
 from dlcore.ops.formulas import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from dlcore.ops.lstm import STATES
 from dlcore.ops.matmul.tiles import ADD
-from dlcore.ops.rnn.products import add_step, direct_product, gather_state, packed_product, present, start_state
+from dlcore.ops.rnn.products import (
+    add_step,
+    direct_product,
+    fetch_step,
+    gather_state,
+    packed_product,
+    present,
+    start_state,
+)
 
 ZERO = np.float32(0)
 FORWARD = (f"{STATES}, reverse: i64 -> ~gates: F[B, T, 4 * H], out: F[B, T, H], cells: F[B, T, H], h_last: F[B, H],"
@@ -13,26 +21,27 @@ FORWARD = (f"{STATES}, reverse: i64 -> ~gates: F[B, T, 4 * H], out: F[B, T, H], 
 GIVEN = "dout: F[B, T, H]?, dh_last: F[B, H]?, dc_last: F[B, H]?"
 BACKWARD = (f"{STATES}, out: F[B, T, H], cells: F[B, T, H], reverse: i64 -> ~gates: F[B, T, 4 * H], h_before: F[B, T, H],"
             " dh0: F[B, H], dc0: F[B, H]; work: F[B, 4 * H], before: F[B, H]")
-for form, weights, turned in (("packed", "F[ceil(4 * H / PANEL) * H * PANEL]", "F[ceil(H / PANEL) * 4 * H * PANEL]"),
-                              ("direct", "F[H, 4 * H]", "F[4 * H, H]")):
+for form, width in (("packed", "PANEL"), ("direct", "(4 * PANEL)")):
+    weights, turned = f"F[ceil(4 * H / {width}) * H * {width}]", f"F[ceil(H / {width}) * 4 * H * {width}]"
     call(f"lstm_{form}(u: {weights}, {FORWARD})", over="B", flops="B * T * H * (8 * H + 110)")
     call(f"lstm_backward_{form}({GIVEN}, u: {turned}, {BACKWARD})", over="B", flops="B * T * H * (8 * H + 50)")
 
 MADE = "mask, h0, c0, reverse, gates -> gates, out, cells, h_last, c_last"
 READ, WRITTEN = "mask, h0, c0, out, cells, reverse, gates", "gates, h_before, dh0, dc0"
-lowered("lstm_forward", f"lstm_direct(u, {MADE})", when="B <= 3")
+lowered("lstm_forward", "pack_wide(u -> wide)", f"lstm_direct(wide, {MADE})", when="B <= 3")
 lowered("lstm_forward", "pack_panels(u -> panels)", f"lstm_packed(panels, {MADE})")
-lowered("lstm_backward", "turn(u -> turned)", f"lstm_backward_direct(dout, dh_last, dc_last, turned, {READ} -> {WRITTEN})",
+lowered("lstm_backward", "turn_wide(u -> wide)", f"lstm_backward_direct(dout, dh_last, dc_last, wide, {READ} -> {WRITTEN})",
         when="B <= 3")
 lowered("lstm_backward", "pack_turned(u -> panels)",
         f"lstm_backward_packed(dout, dh_last, dc_last, panels, {READ} -> {WRITTEN})")
 
 
 @helper
-def forward_step(t, mask, gates, out, cells, h_last, c_last, work):
+def forward_step(t, following, mask, gates, out, cells, h_last, c_last, work):
     """From gates[:, t] + work the gates, and the state in h_last and c_last, which a padded step keeps."""
     H = h_last.shape[1]
     for b in range(h_last.shape[0]):
+        fetch_step(gates, b, following)
         if present(mask, b, t):
             for j in range(2 * H):
                 gates[b, t, j] = sigmoid(gates[b, t, j] + work[b, j])
@@ -57,7 +66,8 @@ def lstm_packed(u, mask, h0, c0, reverse, gates, out, cells, h_last, c_last, wor
     start_state(c0, c_last)
     for s in range(T):
         packed_product(h_last, u, work, 0)
-        forward_step(T - 1 - s if reverse > 0 else s, mask, gates, out, cells, h_last, c_last, work)
+        t, following = (T - 1 - s, T - 2 - s) if reverse > 0 else (s, s + 1)
+        forward_step(t, following, mask, gates, out, cells, h_last, c_last, work)
 
 
 @kernel
@@ -66,8 +76,9 @@ def lstm_direct(u, mask, h0, c0, reverse, gates, out, cells, h_last, c_last, wor
     start_state(h0, h_last)
     start_state(c0, c_last)
     for s in range(T):
-        direct_product(h_last, u, work, 0)
-        forward_step(T - 1 - s if reverse > 0 else s, mask, gates, out, cells, h_last, c_last, work)
+        direct_product(h_last, u, work, 0, s & 1 > 0)
+        t, following = (T - 1 - s, T - 2 - s) if reverse > 0 else (s, s + 1)
+        forward_step(t, following, mask, gates, out, cells, h_last, c_last, work)
 
 
 @helper
@@ -94,6 +105,10 @@ def backward_step(t, previous, at_start, dout, mask, h0, c0, out, cells, gates, 
     """gates[:, t] = work = their gradients; dh0 keeps what does not pass through a product."""
     H = dh0.shape[1]
     for b in range(dh0.shape[0]):
+        fetch_step(dout, b, previous)
+        fetch_step(gates, b, previous)
+        fetch_step(out, b, 2 * previous - t)
+        fetch_step(cells, b, 2 * previous - t)
         add_step(dout, b, t, dh0)
         gather_state(h0, out, b, t, at_start, previous, h_before)
         if present(mask, b, t):
@@ -130,4 +145,4 @@ def lstm_backward_direct(dout, dh_last, dc_last, u, mask, h0, c0, out, cells, re
     for s in range(T - 1, -1, -1):
         t, previous = (T - 1 - s, T - s) if reverse > 0 else (s, s - 1)
         backward_step(t, previous, s == 0, dout, mask, h0, c0, out, cells, gates, h_before, dh0, dc0, work, before)
-        direct_product(work, u, dh0, ADD)
+        direct_product(work, u, dh0, ADD, s & 1 > 0)

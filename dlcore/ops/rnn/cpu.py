@@ -5,7 +5,15 @@ from dlcore.compiler.language import call, helper, kernel, lowered
 from dlcore.ops.formulas import relu, relu_derivative, tanh, tanh_derivative
 from dlcore.ops.matmul.tiles import ADD
 from dlcore.ops.rnn import RELU
-from dlcore.ops.rnn.products import add_step, direct_product, gather_state, packed_product, present, start_state
+from dlcore.ops.rnn.products import (
+    add_step,
+    direct_product,
+    fetch_step,
+    gather_state,
+    packed_product,
+    present,
+    start_state,
+)
 
 ZERO = np.float32(0)
 FORWARD = ("mask: F[B, T]?, h0: F[B, H]?, reverse: i64, function: i64 -> ~steps: F[B, T, H], h_last: F[B, H];"
@@ -14,21 +22,23 @@ GIVEN = "dout: F[B, T, H]?, dh_last: F[B, H]?"
 BACKWARD = ("mask: F[B, T]?, h0: F[B, H]?, out: F[B, T, H], reverse: i64, function: i64"
             " -> da: F[B, T, H], h_before: F[B, T, H], dh0: F[B, H]; work: F[B, H]")
 FLOPS = "2 * B * T * H * H"
-for form, weights in (("packed", "F[ceil(H / PANEL) * H * PANEL]"), ("direct", "F[H, H]")):
+for form, width in (("packed", "PANEL"), ("direct", "(4 * PANEL)")):
+    weights = f"F[ceil(H / {width}) * H * {width}]"
     call(f"rnn_{form}(u: {weights}, {FORWARD})", over="B", flops=FLOPS)
     call(f"rnn_backward_{form}({GIVEN}, u: {weights}, {BACKWARD})", over="B", flops=FLOPS)
 
 MADE, READ, WRITTEN = "mask, h0, reverse, function, steps -> steps, h_last", "mask, h0, out, reverse, function", "da, h_before, dh0"
-lowered("rnn_forward", f"rnn_direct(u, {MADE})", when="B <= 3")
+lowered("rnn_forward", "pack_wide(u -> wide)", f"rnn_direct(wide, {MADE})", when="B <= 3")
 lowered("rnn_forward", "pack_panels(u -> panels)", f"rnn_packed(panels, {MADE})")
-lowered("rnn_backward", "turn(u -> turned)", f"rnn_backward_direct(dout, dh_last, turned, {READ} -> {WRITTEN})", when="B <= 3")
+lowered("rnn_backward", "turn_wide(u -> wide)", f"rnn_backward_direct(dout, dh_last, wide, {READ} -> {WRITTEN})", when="B <= 3")
 lowered("rnn_backward", "pack_turned(u -> panels)", f"rnn_backward_packed(dout, dh_last, panels, {READ} -> {WRITTEN})")
 
 
 @helper
-def activate_step(t, mask, function, steps, h_last, work):
+def activate_step(t, following, mask, function, steps, h_last, work):
     """steps[:, t] = f(steps[:, t] + work), kept in h_last too; a padded step keeps the state."""
     for b in range(h_last.shape[0]):
+        fetch_step(steps, b, following)
         if present(mask, b, t):
             if function == RELU:
                 for j in range(h_last.shape[1]):
@@ -46,7 +56,8 @@ def rnn_packed(u, mask, h0, reverse, function, steps, h_last, work):
     start_state(h0, h_last)
     for s in range(T):
         packed_product(h_last, u, work, 0)
-        activate_step(T - 1 - s if reverse > 0 else s, mask, function, steps, h_last, work)
+        t, following = (T - 1 - s, T - 2 - s) if reverse > 0 else (s, s + 1)
+        activate_step(t, following, mask, function, steps, h_last, work)
 
 
 @kernel
@@ -54,14 +65,17 @@ def rnn_direct(u, mask, h0, reverse, function, steps, h_last, work):
     T = steps.shape[1]
     start_state(h0, h_last)
     for s in range(T):
-        direct_product(h_last, u, work, 0)
-        activate_step(T - 1 - s if reverse > 0 else s, mask, function, steps, h_last, work)
+        direct_product(h_last, u, work, 0, s & 1 > 0)
+        t, following = (T - 1 - s, T - 2 - s) if reverse > 0 else (s, s + 1)
+        activate_step(t, following, mask, function, steps, h_last, work)
 
 
 @helper
 def backward_step(t, before, at_start, dout, mask, h0, out, function, da, h_before, dh0, work):
     """work = da[:, t]; dh0, the gradient of the state, keeps what does not pass through a product."""
     for b in range(dh0.shape[0]):
+        fetch_step(dout, b, before)
+        fetch_step(out, b, 2 * before - t)
         add_step(dout, b, t, dh0)
         gather_state(h0, out, b, t, at_start, before, h_before)
         if present(mask, b, t):
@@ -97,7 +111,7 @@ def rnn_backward_direct(dout, dh_last, u, mask, h0, out, reverse, function, da, 
     for s in range(T - 1, -1, -1):
         t, before = (T - 1 - s, T - s) if reverse > 0 else (s, s - 1)
         backward_step(t, before, s == 0, dout, mask, h0, out, function, da, h_before, dh0, work)
-        direct_product(work, u, dh0, ADD)
+        direct_product(work, u, dh0, ADD, s & 1 > 0)
 
 
 @kernel

@@ -1,0 +1,371 @@
+"""Labels for texts: `TextClassifier`, `MultiLabelTextClassifier`, and the task `text-classify`."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlcore.data.answers import Classes
+from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.text.ngrams import NGrams, ideographic, mapping
+from dlcore.data.text.sequences import Windows, pad_sequences, windows
+from dlcore.data.text.tokenizer import TextTokenizer
+from dlcore.data.texts import label_sets, read_texts, text_array
+from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.metrics import accuracy_score, f1_score
+from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.supervised import Classifier
+from dlcore.tasks.task import Sections
+
+ARCHITECTURES = {
+    "ngrams": "a bag of n-grams of words and characters, weighted as in tf-idf, and a linear layer (fastText's way)",
+    "bilstm": "embedding, bidirectional LSTM, mean over the words, dense layer",
+    "transformer": "embedding, positions, Transformer blocks, mean over the words, dense layer",
+}
+HEADS = 4                               # of the transformer's attention
+TOKENIZERS = ("word", "char", "byte", "bpe", "wordpiece")
+LONG = ("truncate", "windows")
+# the defaults of each architecture
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "ngrams": {"embed": 64, "hidden": (), "dropout": 0.2, "epochs": 10, "lr": 5e-3, "weight_decay": 1e-2},
+    "transformer": {"embed": 128, "hidden": (256, 256), "dropout": 0.3, "epochs": 20, "lr": 1e-3, "weight_decay": 1e-2},
+    "bilstm": {"embed": 128, "hidden": (128,), "dropout": 0.5, "epochs": 16, "lr": 2e-3, "weight_decay": 1e-2},
+}
+_GRAIN, _USUAL_LENGTH, _MOST_STEPS = 8, 256, 1 << 16
+
+
+class _ByArchitecture:
+    """A parameter that is what `DEFAULTS` says of the architecture where none (None) was given."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        given = instance.__dict__.get(self.name)
+        return DEFAULTS.get(instance.arch, {}).get(self.name) if given is None else given
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = value
+
+
+class _Text(Estimator):
+    """What both share: a row is a text; `x` is a list or an array of texts, or a `Dataset`.
+
+    arch         "ngrams", "bilstm" or "transformer"
+    tokenizer    "word", "char", "byte", "bpe", "wordpiece", or the path of a tokenizer.json; "ngrams" cuts texts itself
+    vocabulary   tokens (or n-grams), at most;   least: how many times one must occur in training
+    max_len      tokens (or n-grams) of a text, at most; 0: what all but one in a thousand training texts need, at most 256 tokens
+    long         texts with more: "truncate" keeps the beginning, "windows" cuts pieces that overlap by half and averages their
+                 predictions
+    embed        size of the vectors;   hidden: units of the LSTM layers, widths of the blocks' dense networks, or of dense
+                 layers behind the bag
+    """
+
+    task = "text-classify"
+    _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long")}
+    embed: Any = _ByArchitecture()
+    hidden: Any = _ByArchitecture()
+    dropout: Any = _ByArchitecture()
+    epochs: Any = _ByArchitecture()
+    lr: Any = _ByArchitecture()
+    weight_decay: Any = _ByArchitecture()
+    columns: str = ""                   # "text,label": those of the file trained on
+
+    def __init__(self, arch: str = "ngrams", tokenizer: str = "word", vocabulary: int = 50_000, least: int = 1, max_len: int = 0,
+                 long: str = "truncate", embed: int | None = None, hidden: Sequence[int] | None = None,
+                 dropout: float | None = None, epochs: int | None = None, batch_size: int = 32, lr: float | None = None,
+                 optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float | None = None, patience: int = 0,
+                 val_split: float = 0.1, random_state: int | None = 0, training: Mapping[str, Any] | None = None):
+        self.arch, self.tokenizer, self.vocabulary, self.least = arch, tokenizer, vocabulary, least
+        self.max_len, self.long, self.embed, self.hidden, self.dropout = max_len, long, embed, hidden, dropout
+        self.epochs, self.batch_size, self.lr, self.optimizer = epochs, batch_size, lr, optimizer
+        self.schedule, self.weight_decay, self.patience = schedule, weight_decay, patience
+        self.val_split, self.random_state, self.training = val_split, random_state, training
+
+    def _check_params(self) -> None:
+        def require(condition: bool, name: str, expected: str) -> None:
+            if not condition:
+                raise UsageError(f"{name} = {getattr(self, name)!r} is of no use", expected=expected)
+        require(self.arch in ARCHITECTURES, "arch", ", ".join(ARCHITECTURES))
+        require(isinstance(self.tokenizer, str) and bool(self.tokenizer), "tokenizer",
+                ", ".join(TOKENIZERS) + " or a tokenizer.json")
+        require(self.long in LONG, "long", " or ".join(LONG))
+        for name, low, high in (("embed", 1, 1 << 16), ("vocabulary", 3, 1 << 24), ("least", 1, 1 << 30),
+                                ("max_len", 0, _MOST_STEPS)):
+            value = getattr(self, name)
+            require(isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high, name,
+                    f"a whole number from {low} to {high}")
+        require(self.arch == "ngrams" or len(self.hidden) > 0, "hidden", "at least one layer")
+        require(self.arch != "transformer" or self.embed % HEADS == 0, "embed", f"a multiple of {HEADS}, the heads")
+        super()._check_params()
+
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
+        if isinstance(x, Dataset):
+            self.columns = x.label
+        return super().fit(x, y, sample_weight, **options)
+
+    # ---- texts to ids ------------------------------------------------------------------------------------------------
+    def _raw(self, x: Any) -> np.ndarray:
+        return text_array(x.x if isinstance(x, Dataset) else x)
+
+    _checked = _raw
+
+    def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
+        texts = [x[i] for i in rows]
+        if self.arch == "ngrams":
+            runs = 3 if ideographic(texts) else 2
+            self._ngrams = NGrams.fit(texts, runs, (2, 5), self.vocabulary, self.least, self.max_len or _USUAL_LENGTH * 8)
+            self._length = self._ngrams.longest
+            return [f"{len(self._ngrams) - 1:,} n-grams: up to {runs} words, 2 to 5 characters; at most {self._length} in a text"]
+        self._tokenizer = made_tokenizer(self.tokenizer, texts, self.vocabulary, self.least)
+        lengths = np.sort([len(ids) for ids in self._tokenizer.encode_batch(texts)])
+        wanted = int(lengths[min(len(lengths) - 1, int(np.ceil(len(lengths) * 0.999)) - 1)])
+        self._length = self.max_len or max(1, min(_USUAL_LENGTH, -(-wanted // _GRAIN) * _GRAIN))
+        beyond = int((lengths > self._length).sum())
+        strategy = "their beginning is read" if self.long == "truncate" else "read in windows, predictions averaged"
+        used = lengths.clip(0, self._length).sum() / (len(lengths) * self._length)
+        return [f"tokenizer {self.tokenizer}: {len(self._tokenizer):,} tokens; texts have {lengths[len(lengths) // 2]} in the"
+                f" middle, {lengths[-1]} at most",
+                f"texts are filled up to {self._length} tokens, {1 - used:.0%} of it padding"
+                + (f"; {beyond:,} texts are longer: {strategy}" if beyond else "")]
+
+    def _ids(self, x: np.ndarray) -> list[list[int]]:
+        unknown = self._tokenizer.unknown_id or 0
+        return [ids or [unknown] for ids in self._tokenizer.encode_batch(x)]        # nothing but unknown signs: one of these
+
+    def _inputs(self, x: Any) -> np.ndarray:
+        x = self._raw(x)
+        if self.arch == "ngrams":
+            return self._ngrams(x)
+        return pad_sequences(self._ids(x), self._length, padding="post", truncating="post")
+
+    def _windows(self, x: np.ndarray) -> Windows:
+        return windows(self._ids(x), self._length)
+
+    @property
+    def _in_windows(self) -> bool:
+        return self.long == "windows" and self.arch != "ngrams"
+
+    def _training(self, x: Any, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> Any:
+        return self._windows(x[rows]) if self._in_windows else self._inputs(x[rows])
+
+    def _train(self, inputs: Any, targets: np.ndarray, weight: np.ndarray | None, *rest: Any) -> None:
+        if isinstance(inputs, Windows):         # each window learns the labels of its text
+            targets, weight = targets[inputs.document], None if weight is None else weight[inputs.document]
+            inputs = inputs.ids
+        super()._train(inputs, targets, weight, *rest)
+
+    def _predict(self, x: Any) -> np.ndarray:
+        if not self._in_windows:
+            return super()._predict(x)
+        cut = self._windows(self._checked(x))
+        return cut.pool(self.model.predict(cut.ids))
+
+    # ---- the network -------------------------------------------------------------------------------------------------
+    def _make(self, shape: tuple[int, ...]) -> tuple[Any, str]:
+        sizes = "-".join(map(str, (self.embed, *self.hidden, self._outputs())))
+        return self._network_of(self.arch), f"{self.arch} {sizes}"
+
+    def _network_of(self, arch: str) -> Any:
+        from dlcore import models
+        options = {"embed": self.embed, "hidden": self.hidden, "dropout": self.dropout, "seed": self.seed_,
+                   "output_activation": "softmax" if self._kind == "classifier" else "sigmoid"}
+        if arch == "bilstm":
+            return models.bilstm(self._length, len(self._tokenizer), self._outputs(), **options)
+        if arch == "transformer":
+            return models.encoder_classifier(self._length, len(self._tokenizer), self._outputs(), heads=HEADS, **options)
+        network = models.bag_of_ngrams(self._length, len(self._ngrams), self._outputs(), **options)
+        network.layers[0].set_importance(self._ngrams.importance)
+        return network
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+    def _parts(self) -> dict[str, Any]:
+        stored: dict[str, Any] = {"columns": self.columns, "length": self._length, **self._decision()}
+        if self.arch == "ngrams":
+            return {"preprocess.json": {**stored, "ngrams": self._ngrams.to_json()}}
+        return {"preprocess.json": stored, "tokenizer.json": self._tokenizer.to_json()}
+
+    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
+        place = f"{where}, preprocess.json"
+        stored = mapping(extras.get("preprocess.json"), place)
+        columns, length = stored.get("columns"), stored.get("length")
+        if not isinstance(columns, str) or type(length) is not int or not 1 <= length <= _MOST_STEPS:
+            raise ModelFileError("the preprocessing of a text model is malformed", where=place)
+        self.columns, self._length = columns, length
+        self._restore_decision(stored, place)
+        if self.arch == "ngrams":
+            self._ngrams = NGrams.from_json(stored.get("ngrams"), place)
+            if self._ngrams.longest != length:
+                raise ModelFileError("the preprocessing of a text model is malformed", where=place)
+        else:
+            where = f"{where}, tokenizer.json"
+            self._tokenizer = TextTokenizer(mapping(extras.get("tokenizer.json"), where), where)
+        return length
+
+    _input_dtype = "i32"
+
+    def _fits(self, network: Any) -> bool:
+        """Whether ids of this tokenizer are ids of the network's table."""
+        limits = network.network.id_limits()
+        return limits == [len(self._ngrams if self.arch == "ngrams" else self._tokenizer)]
+
+    def _decision(self) -> dict[str, Any]:
+        return {}
+
+    def _restore_decision(self, stored: Mapping[str, Any], where: str) -> None:
+        pass
+
+    def random_samples(self, count: int) -> np.ndarray:
+        size = len(self._ngrams if self.arch == "ngrams" else self._tokenizer)
+        return np.random.default_rng(0).integers(1, size, (count, self._length)).astype(np.int32)
+
+
+class TextClassifier(_Text, Classifier):
+    """One label for a text: intents, topics, sentiment.
+
+        model = dlcore.TextClassifier(arch="bilstm").fit(texts, labels)
+        model.predict(["where is my card?"])
+    """
+
+
+class MultiLabelTextClassifier(_Text, Classifier):
+    """Any number of labels for a text; `y` holds lists of labels.   A label is given where its probability exceeds its threshold.
+
+    thresholds_  f64 (labels,): those with the best F1 of each label on the rows kept for validation (0.5 without these)"""
+
+    _kind = "multi-label"
+
+    @property
+    def _estimator_type(self) -> str:
+        return "classifier"
+
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
+            callbacks: Sequence[Any] = (), log: Callable[[str], None] | None = None) -> Any:
+        if not isinstance(x, Dataset) and y is not None:
+            y = label_sets(y)
+        self.thresholds_ = np.zeros(0)
+        return super().fit(x, y, sample_weight, validation_data=validation_data, callbacks=callbacks, log=log)
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = Classes.fit(np.array([label for row in y for label in row]))
+        self.thresholds_ = np.full(len(self._answers), 0.5)
+        counts = self._targets(y).sum(0)
+        return [f"{len(self._answers)} labels, any number of them for a row: {self._answers.listed()}; "
+                f"{int(counts.min()):,} to {int(counts.max()):,} rows each, {counts.sum() / max(1, len(y)):.2f} labels a row"]
+
+    def _targets(self, y: Any) -> np.ndarray:
+        """f32 (N, labels) of 0 and 1."""
+        out = np.zeros((len(y), len(self._answers)), np.float32)
+        for n, row in enumerate(y):
+            if isinstance(row, str):
+                raise DataError("a row of labels is a list", where=f"row {n + 1}", got=repr(row)[:60])
+            if len(row):
+                out[n, self._answers.encode(np.array([str(v) for v in row]), f"row {n + 1}")] = 1
+        return out
+
+    def _train(self, inputs: Any, targets: np.ndarray, weight: np.ndarray | None, validation: Any, *rest: Any) -> None:
+        super()._train(inputs, targets, weight, validation, *rest)
+        if validation is not None:
+            self.thresholds_ = best_thresholds(self.model.predict(validation[0]), validation[1])
+
+    def predict(self, x: Any) -> list[list[Any]]:  # type: ignore[override]
+        """The labels of each text, the likeliest first."""
+        probs = self._predict(x)
+        return [[self._answers.labels[c] for c in np.argsort(-p, kind="stable") if p[c] > self.thresholds_[c]] for p in probs]
+
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
+        """macro_f1, micro_f1 and the share of texts whose labels are all right (accuracy)."""
+        if isinstance(x, Dataset):
+            x, y = x.x, x.y
+        if y is None:
+            raise DataError("the data has no labels")
+        expected = self._targets(label_sets(y)).astype(int)
+        found = (self._predict(x) > self.thresholds_).astype(int)
+        return {"accuracy": accuracy_score(expected, found, sample_weight=sample_weight),
+                "macro_f1": f1_score(expected, found, average="macro", sample_weight=sample_weight, zero_division=0),
+                "micro_f1": f1_score(expected, found, average="micro", sample_weight=sample_weight, zero_division=0)}
+
+    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """The macro F1."""
+        return self.evaluate(x, y, sample_weight)["macro_f1"]
+
+    def _decision(self) -> dict[str, Any]:
+        return {"thresholds": self.thresholds_.tolist()}
+
+    def _restore_decision(self, stored: Mapping[str, Any], where: str) -> None:
+        found = stored.get("thresholds")
+        fits = isinstance(found, list) and len(found) == len(self._answers)
+        if not fits or not all(isinstance(t, float) and 0 <= t <= 1 for t in found):
+            raise ModelFileError("the thresholds of the labels are malformed", where=where)
+        self.thresholds_ = np.array(found)
+
+
+def best_thresholds(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """For each label the threshold in 0.05 ... 0.9 with the greatest F1; f64 (labels,).   probs, targets: (N, labels)."""
+    grid = np.linspace(0.05, 0.9, 35)
+    truth = targets > 0.5
+    scores = np.empty((len(grid), probs.shape[1]))
+    for k, threshold in enumerate(grid):
+        found = probs > threshold
+        hits = (found & truth).sum(0)
+        scores[k] = 2 * hits / np.maximum(1, found.sum(0) + truth.sum(0))
+    smooth = np.stack([np.convolve(np.pad(s, 1, mode="edge"), (0.25, 0.5, 0.25), "valid") for s in scores.T], 1)
+    return grid[smooth.argmax(0)]
+
+
+def made_tokenizer(kind: str, texts: Sequence[str], size: int, least: int) -> TextTokenizer:
+    """The tokenizer that the parameter names, learned from these texts or read from a file."""
+    if kind == "word":
+        return TextTokenizer.words(texts, size, least=least)
+    if kind == "char":
+        return TextTokenizer.characters(texts, size, least=least)
+    if kind == "byte":
+        return TextTokenizer.bytes()
+    if kind in TOKENIZERS:
+        return TextTokenizer.train(kind, texts, size, lowercase=True, least=max(2, least))
+    found = TextTokenizer.from_file(kind)
+    if found.pad_id != 0:
+        raise ModelFileError("this tokenizer does not fit: id 0 must be padding", where=kind, got=f"padding is {found.pad_id}")
+    return found
+
+
+class TextClassifyTask:
+    """`text-classify` on the command line."""
+
+    name = "text-classify"
+    summary = "one or several labels for texts: intents, topics, sentiment"
+    architectures = ARCHITECTURES
+    presets: Mapping[str, Sections] = {}
+
+    def defaults(self, arch: str) -> Sections:
+        sections = TextClassifier(arch).sections()
+        return {**sections, "model": {**sections["model"], "labels": "auto"}}
+
+    def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
+             like: Estimator | None = None) -> Parts:
+        assert like is None or isinstance(like, _Text)
+        if like is not None:
+            text, _, label = like.columns.partition(",")
+            known = isinstance(like, MultiLabelTextClassifier)
+            try:
+                return Parts(read_texts(source, text_col or text, label_col or label, labelled, known))
+            except DataError as error:
+                if text_col or label_col or not error.message.startswith("there is no column"):
+                    raise
+        return Parts(read_texts(source, text_col, label_col, labelled, None if like is None else known))
+
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, labels: str = "auto", **options: Any) -> _Text:
+        if labels not in ("auto", "one", "several"):
+            raise UsageError(f"labels = {labels!r} is of no use", expected="auto, one, several")
+        several = train.y is not None and train.y.dtype == object
+        if labels == "one" and several:
+            raise UsageError("labels = 'one', but rows have several", hint="labels = auto")
+        kind = MultiLabelTextClassifier if several else TextClassifier
+        return kind(arch=arch or next(iter(ARCHITECTURES)), random_state=seed, **renamed(options))
+
+
+TASK = TextClassifyTask()
+ESTIMATORS = {"TextClassifier": TextClassifier, "MultiLabelTextClassifier": MultiLabelTextClassifier}
