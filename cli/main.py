@@ -25,6 +25,7 @@ VERBS = {
     "generate": "Write text with a trained language model.",
     "info": "Show what a model file or a run folder holds.",
     "runs": "List, compare, draw, verify and clean run folders.",
+    "import": "Make a model file of a network that another program trained.",
     "export": "Turn a trained model into one file for another world (C99).",
     "tune": "Search for settings under a budget of time and size.",
     "config": "Make, show, check and compare configurations.",
@@ -33,7 +34,7 @@ VERBS = {
     "doctor": "Check this installation: CPU level, threads, kernels, gradients.",
     "completion": "Print the completion script of a shell.",
 }
-MODULES = {"config": "config_verbs"}  # verbs whose module has another name
+MODULES = {"config": "config_verbs", "import": "import_model"}  # verbs whose module has another name
 
 
 class Verbs(click.Group):

@@ -5,7 +5,7 @@ from typing import Any
 
 from dlcore import ops
 from dlcore.errors import UsageError
-from dlcore.layers.convolution import Size, count, padded, pair
+from dlcore.layers.convolution import Size, count, differentiable, padded, pair
 from dlcore.layers.layer import Layer
 
 
@@ -20,7 +20,7 @@ class MaxPooling2D(_Pooling2D):
     """The greatest of each window.   x: f32[B, H, W, C]   returns f32[B, P, Q, C]"""
 
     def call(self, x):
-        return ops.max_pool2d(x, size=self.pool_size, stride=self.strides, padding=self.padding)
+        return ops.max_pool2d(x, size=self.pool_size, stride=self.strides, padding=self.padding, differentiable=differentiable())
 
 
 class AveragePooling2D(_Pooling2D):
@@ -35,8 +35,8 @@ class _Global(Layer):
         super().__init__(**options)
         self.keepdims = keepdims
 
-    def pooled(self, x: Any, pool: Any) -> Any:
-        out = pool(x, size=1)
+    def pooled(self, x: Any, pool: Any, **options: Any) -> Any:
+        out = pool(x, size=1, **options)
         return out if self.keepdims else out.reshape(x.shape[0], x.shape[3])
 
 
@@ -51,7 +51,7 @@ class GlobalMaxPooling2D(_Global):
     """The greatest of each channel.   x: f32[B, H, W, C]   returns f32[B, C], with `keepdims` f32[B, 1, 1, C]"""
 
     def call(self, x):
-        return self.pooled(x, ops.adaptive_max_pool2d)
+        return self.pooled(x, ops.adaptive_max_pool2d, differentiable=differentiable())
 
 
 class AdaptiveAveragePooling2D(Layer):
@@ -69,7 +69,7 @@ class AdaptiveMaxPooling2D(AdaptiveAveragePooling2D):
     """Maxima over as many windows as `output_size` says."""
 
     def call(self, x):
-        return ops.adaptive_max_pool2d(x, size=self.output_size)
+        return ops.adaptive_max_pool2d(x, size=self.output_size, differentiable=differentiable())
 
 
 class UpSampling2D(Layer):
@@ -101,6 +101,19 @@ class ZeroPadding2D(Layer):
             if before or after:
                 x = ops.pad_axis(x, before, before + x.shape[axis] + after, axis)
         return x
+
+
+class ChannelPadding(Layer):
+    """Channels of zeros in front of and behind those there are.   x: f32[B, H, W, C]   returns f32[B, H, W, before + C + after]"""
+
+    def __init__(self, before: int, after: int, **options: Any):
+        super().__init__(**options)
+        if not all(isinstance(n, int) and n >= 0 for n in (before, after)):
+            raise UsageError("ChannelPadding: whole numbers from 0", got=f"{before!r}, {after!r}")
+        self.before, self.after = before, after
+
+    def call(self, x):
+        return ops.pad_axis(x, self.before, self.before + x.shape[3] + self.after, 3)
 
 
 class ChannelShuffle(Layer):

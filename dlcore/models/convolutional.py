@@ -15,7 +15,9 @@ from dlcore.errors import UsageError
 from dlcore.layers import (
     Activation,
     Add,
+    AveragePooling2D,
     BatchNormalization,
+    ChannelPadding,
     Conv2D,
     Dense,
     DepthwiseConv2D,
@@ -79,29 +81,36 @@ def normalised(x: Any, filters: int, size: int, stride: int = 1, activation: str
 
 
 def residual(x: Any, filters: int, stride: int, shortcut: str) -> Any:
-    """Two convolutions beside a shortcut.  shortcut: where the size changes, "projection" by a convolution of 1 x 1 (option B of
-    the paper)."""
-    beside = x
-    if stride != 1 or x.shape[-1] != filters:
-        if shortcut != "projection":
-            raise UsageError("a shortcut is 'projection'", got=repr(shortcut))
+    """Two convolutions beside a shortcut.  shortcut, where the size changes: "projection" by a convolution of 1 x 1 (option B of
+    the paper), or "padding": every other place, and channels of zeros (option A)."""
+    beside, more = x, filters - x.shape[-1]
+    if shortcut not in ("projection", "padding"):
+        raise UsageError("a shortcut is 'projection' or 'padding'", got=repr(shortcut))
+    if shortcut == "projection" and (stride != 1 or more):
         beside = normalised(x, filters, 1, stride, None)
+    elif stride != 1 or more:
+        beside = AveragePooling2D(1, stride)(x) if stride != 1 else x
+        beside = ChannelPadding(more // 2, more - more // 2)(beside)
     out = normalised(normalised(x, filters, 3, stride), filters, 3, 1, None)
     return Activation("relu")(Add()([out, beside]))
 
 
 def resnet(image_shape: Sequence[int], outputs: int, *, depth: int = 20, width: int = 16, hidden: Sequence[int] = (),
            dropout: float = 0.0, output_activation: str | None = None, flat: bool = False, seed: int = 0,
-           name: str | None = None) -> Model:
+           name: str | None = None, shortcut: str = "projection", mean: Sequence[float] = (), std: Sequence[float] = ()) -> Model:
     """depth = 6 n + 2 layers: a convolution, three stages of n blocks with `width`, 2 and 4 times as many filters, the mean of each
-    channel, dense layers."""
+    channel, dense layers.  shortcut: see `residual`.  mean, std: of each channel of the images, taken off first."""
     if depth < 8 or (depth - 2) % 6:
         raise UsageError("a ResNet for small images has 6 n + 2 layers", expected="8, 14, 20, 26, 32, ...", got=str(depth))
     inputs, x = start(image_shape, flat)
+    if mean:
+        standardise = BatchNormalization(epsilon=EPSILON, center=False, scale=False, trainable=False)
+        x = standardise(x)
+        standardise.set_weights([mean, [s * s - EPSILON for s in std]])
     x = normalised(x, width, 3)
     for stage in range(3):
         for block in range((depth - 2) // 6):
-            x = residual(x, width << stage, 2 if stage and not block else 1, "projection")
+            x = residual(x, width << stage, 2 if stage and not block else 1, shortcut)
     x = GlobalAveragePooling2D()(x)
     return Model(inputs, answer(x, outputs, hidden, dropout, output_activation), name=name, seed=seed)
 

@@ -21,6 +21,7 @@ from dlcore.ops.conv2d import geometry_of, two
 WINDOW = "high: i64, wide: i64, sh: i64, sw: i64, top: i64, left: i64"      # high 0: adaptive
 max_pool_call = call(f"max_pool2d(x: F[B, H, W, C], {WINDOW} -> out: F[B, P, Q, C], index: i32[B, P, Q, C])", over="B",
                      flops="B * H * W * C")
+values_call = call(f"max_pool2d_values(x: F[B, H, W, C], {WINDOW} -> +out: F[B, P, Q, C])", over="B", flops="B * H * W * C")
 scatter_call = call("max_pool2d_scatter(dout: F[B, P, Q, C], index: i32[B, P, Q, C], " + WINDOW + " -> +dx: F[B, H, W, C])",
                     over="B", flops="B * H * W * C")
 pick_call = call("max_pool2d_pick(x: F[B, H, W, C], index: i32[B, P, Q, C] -> +out: F[B, P, Q, C])", over="B")
@@ -67,18 +68,22 @@ def images(x, what: str) -> None:
 
 
 @op
-def max_pool2d(x, size=2, stride=None, padding="valid"):
-    """The greatest of each window; a NaN is greater than all.   x: [B, H, W, C]   returns [B, P, Q, C]"""
-    return max_pooled(x, windows_of(x, size, stride, padding, "max_pool2d"))
+def max_pool2d(x, size=2, stride=None, padding="valid", differentiable: bool = True):
+    """The greatest of each window; a NaN is greater than all.   x: [B, H, W, C]   returns [B, P, Q, C]
+
+    differentiable=False: where it stood is not kept, and asking for a gradient raises NotDifferentiableError."""
+    return max_pooled(x, windows_of(x, size, stride, padding, "max_pool2d"), differentiable)
 
 
 @op
-def adaptive_max_pool2d(x, size):
+def adaptive_max_pool2d(x, size, differentiable: bool = True):
     """The greatest of each of `size` windows that cover the image; (1, 1): of the whole image."""
-    return max_pooled(x, adaptive_windows(x, size, "adaptive_max_pool2d"))
+    return max_pooled(x, adaptive_windows(x, size, "adaptive_max_pool2d"), differentiable)
 
 
-def max_pooled(x, w: Windows):
+def max_pooled(x, w: Windows, differentiable: bool):
+    if not differentiable:
+        return values_call(x, *w.numbers, P=w.out[0], Q=w.out[1]), None
     out, index = max_pool_call(x, *w.numbers, P=w.out[0], Q=w.out[1])
     return out, lambda dout: max_pool2d_scatter(dout, index, w)
 

@@ -41,6 +41,24 @@ def max_pool2d(x, high, wide, sh, sw, top, left, out, index):
 
 
 @kernel
+def max_pool2d_values(x, high, wide, sh, sw, top, left, out, add_out):
+    B, H, W, C = x.shape
+    P, Q = out.shape[1], out.shape[2]
+    for b in range(B):
+        for p in range(P):
+            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+            for q in range(Q):
+                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+                for c in range(C):
+                    best = x[b, first, start, c]
+                    for h in range(first, last):
+                        for w in range(start, stop):
+                            value = x[b, h, w, c]
+                            best = value if value > best or value != value else best
+                    out[b, p, q, c] = best + (out[b, p, q, c] if add_out else ZERO)
+
+
+@kernel
 def max_pool2d_scatter(dout, index, high, wide, sh, sw, top, left, dx, add_dx):
     """Windows beside one another give each place once, and leave what no window covers; others are added to zeros."""
     B, H, W, C = dx.shape

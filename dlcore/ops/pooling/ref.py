@@ -77,6 +77,8 @@ def pool(op, id, shape, make=windows, **options):
     whole = {"whole": options.pop("whole")} if "whole" in options else {}
     x = different(*shape)
     w = make(x, **options)
+    if id == "values":
+        return Case(op, id, {"x": x}, lambda x, **o: maxima(x, w)[0], options=options | {"differentiable": False})
     if "max" in op:
         return Case(op, id, {"x": x}, lambda x, **o: maxima(x, w)[0],
                     lambda dout, x, **o: {"x": scattered(dout, maxima(x, w)[1], w)}, ("x",), options, twice=True)
@@ -107,7 +109,9 @@ SHAPES = [("tiling", (2, 6, 8, 19), dict(size=2)), ("left-over", (1, 7, 5, 3), d
           ("overlapping", (2, 7, 9, 4), dict(size=3, stride=2)), ("padded", (1, 7, 7, 3), dict(size=3, stride=2, padding=1)),
           ("same", (1, 5, 6, 3), dict(size=(3, 2), stride=2, padding="same")), ("gaps", (1, 8, 9, 2), dict(size=1, stride=3))]
 GLOBAL = [("global", (3, 5, 6, 9), dict(size=1)), ("some", (2, 7, 9, 3), dict(size=(3, 4)))]
-CASES = [*[pool("max_pool2d", id, shape, **dict(o)) for id, shape, o in SHAPES],
+CASES = [pool("max_pool2d", "values", (2, 7, 9, 4), size=3, stride=2),
+         pool("adaptive_max_pool2d", "values", (2, 7, 9, 4), adaptive, size=(3, 2)),
+         *[pool("max_pool2d", id, shape, **dict(o)) for id, shape, o in SHAPES],
          *[pool("average_pool2d", id, shape, **dict(o)) for id, shape, o in SHAPES],
          pool("average_pool2d", "whole", (1, 7, 7, 3), size=3, stride=2, padding=1, whole=True),
          *[pool("adaptive_max_pool2d", id, shape, adaptive, **dict(o)) for id, shape, o in GLOBAL],
