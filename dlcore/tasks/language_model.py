@@ -11,7 +11,7 @@ from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.layers.initializers import generator
 from dlcore.tasks import language_settings as settings
-from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.estimator import Estimator
 from dlcore.tasks.task import Sections
 from dlcore.training.callbacks import Callback
 
@@ -62,10 +62,11 @@ class LanguageModel(Estimator):
     arch        gpt (decoder blocks), lstm, gru or rnn
     tokenizer   char, byte, word or bpe (`vocabulary` says how many words or tokens at most; bpe needs the extra "text");
                 by default char for `CharLM`, else byte
-    context     ids that are seen at a time;  layers, heads, width: of the network;  tied: one table for input and output
+    context     ids that are seen at a time;  layers, heads, width: of the network
+    tied, bias  one table for input and output; biases of gpt
     steps       updates, each on `batch_size` windows at random places; 0: as many as `epochs` passes over the text need
     eval_every  steps between two measurements; the weights that did best are kept
-    schedule    of the learning rate, after `warmup` steps of rise; linear and cosine end at the rate `min_lr`
+    schedule    of the learning rate, after `warmup` steps (below 1: a share) of rise; linear and cosine end at `min_lr`
     clip        greatest norm of all gradients together, 0: none
     val_split   share of the text, its end, kept for validation
 
@@ -74,13 +75,15 @@ class LanguageModel(Estimator):
     task, _kind, _units = "language-model", "generator", "byte"
 
     def __init__(self, arch: str = "gpt", tokenizer: str = "", vocabulary: int = 8000, context: int = 128, layers: int = 4,
-                 heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, position: str = "learned",
+                 heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, bias: bool = True,
+                 position: str = "learned",
                  steps: int = 0, epochs: int = 1, eval_every: int = 250, batch_size: int = 32, optimizer: str = "adamw",
-                 lr: float = 1e-3, schedule: str = "cosine", warmup: int = 100, min_lr: float = 1e-4, weight_decay: float = 0.1,
+                 lr: float = 1e-3, schedule: str = "cosine", warmup: float = 100.0, min_lr: float = 1e-4, weight_decay: float = 0.1,
                  beta_2: float = 0.99, clip: float = 1.0, patience: int = 0, val_split: float = 0.1,
                  random_state: int | None = 0):
         self.arch, self.tokenizer, self.vocabulary, self.context = arch, tokenizer, vocabulary, context
-        self.layers, self.heads, self.width, self.dropout, self.tied, self.position = layers, heads, width, dropout, tied, position
+        self.layers, self.heads, self.width, self.dropout = layers, heads, width, dropout
+        self.tied, self.bias, self.position = tied, bias, position
         self.steps, self.epochs, self.eval_every, self.batch_size = steps, epochs, eval_every, batch_size
         self.optimizer, self.lr, self.schedule, self.warmup, self.min_lr = optimizer, lr, schedule, warmup, min_lr
         self.weight_decay, self.beta_2, self.clip, self.patience = weight_decay, beta_2, clip, patience
@@ -226,6 +229,7 @@ class LanguageModel(Estimator):
         if found != expected:
             raise ModelFileError("network and tokenizer do not fit together", where=where, expected=str(expected),
                                  got=str(found)[:120])
+        settings.compile(network, made, 1)
         made._network = network
         return made
 
@@ -269,7 +273,8 @@ class LanguageModelTask:
         return Parts(Dataset(np.array([text], object), None, source, (f"{len(text):,} characters in {lines:,} lines",)))
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> LanguageModel:
-        return self.estimator(arch=arch or "gpt", random_state=seed, **renamed(options))
+        own = {"batch_size" if name == "batch" else name: value for name, value in options.items()}
+        return self.estimator(arch=arch or "gpt", random_state=seed, **own)
 
 
 TASK = LanguageModelTask(LanguageModel, "a model that writes text: tokens, perplexity, samples")

@@ -14,12 +14,13 @@ from dlcore.errors import UsageError
 ARCHS, TOKENIZERS = ("gpt", "lstm", "gru", "rnn"), ("char", "byte", "word", "bpe")
 OPTIMIZERS, SCHEDULES = ("adamw", "adam", "sgd"), ("constant", "linear", "cosine")
 SECTIONS = {"data": ("val_split",),
-            "model": ("tokenizer", "vocabulary", "context", "layers", "heads", "width", "dropout", "tied", "position"),
+            "model": ("tokenizer", "vocabulary", "context", "layers", "heads", "width", "dropout", "tied", "bias",
+                      "position"),
             "train": ("steps", "epochs", "eval_every", "batch", "optimizer", "lr", "schedule", "warmup", "min_lr", "weight_decay",
                       "beta_2", "clip", "patience")}
 # nano-cpu: the recipe for a CPU in nanoGPT's README;  names: for one short name a line
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
-    "nano-cpu": {"model": {"context": 64, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0},
+    "nano-cpu": {"model": {"context": 64, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0, "bias": False},
                  "train": {"steps": 2000, "batch": 12, "lr": 1e-3, "min-lr": 1e-4, "warmup": 100, "beta-2": 0.99,
                            "weight-decay": 0.1, "clip": 1.0, "schedule": "cosine", "optimizer": "adamw"}},
     "names": {"model": {"context": 16, "layers": 4, "heads": 4, "width": 64},
@@ -61,11 +62,11 @@ def check(p: Any) -> None:
         require(getattr(p, name) in known, name, ", ".join(filter(None, known)))
     for name in ("context", "layers", "heads", "width", "epochs", "eval_every", "batch_size"):
         whole(name, 1)
-    for name in ("steps", "warmup", "patience"):
+    for name in ("steps", "patience"):
         whole(name, 0)
     whole("vocabulary", 3)
     require(p.arch != "gpt" or p.width % p.heads == 0, "width", f"a multiple of the {p.heads} heads")
-    for name in ("min_lr", "weight_decay", "clip"):
+    for name in ("min_lr", "weight_decay", "clip", "warmup"):
         number(name, 0)
     number("lr", 0, above=True)
     for name in ("dropout", "val_split", "beta_2"):
@@ -90,7 +91,8 @@ def network(p: Any, vocabulary: int) -> Any:
     from dlcore.training.model import Model
     ids = L.Input((p.context,), "int32")
     if p.arch == "gpt":
-        x = L.CausalLM(vocabulary, p.context, p.layers, p.heads, p.width, p.dropout, tied=p.tied, position=p.position)(ids)
+        x = L.CausalLM(vocabulary, p.context, p.layers, p.heads, p.width, p.dropout, p.bias, tied=p.tied,
+                       position=p.position)(ids)
     else:
         kind = {"lstm": L.LSTM, "gru": L.GRU, "rnn": L.SimpleRNN}[p.arch]
         x = L.Embedding(vocabulary, p.width)(ids)
@@ -107,7 +109,7 @@ def compile(model: Any, p: Any, steps: int) -> None:
     from dlcore import optim
     from dlcore.optim.schedules import named
     from dlcore.training.losses import SparseCategoricalCrossentropy
-    rate = named(p.schedule, p.lr, steps, warmup=min(p.warmup, steps // 2), end=min(1.0, p.min_lr / p.lr))
+    rate = named(p.schedule, p.lr, steps, warmup=min(p.warmup, steps / 2), end=min(1.0, p.min_lr / p.lr))
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": p.clip or None}
     if p.optimizer == "sgd":
         optimizer: Any = optim.SGD(**options, momentum=0.9, nesterov=True)
