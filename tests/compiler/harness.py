@@ -40,6 +40,8 @@ _WINDOWS = {"H": 6, "W": 7, "P": 6, "Q": 7}, {"top": 0, "left": 0, "whole": 0}
 _TAPS = {"B": 3, "H": 7, "W": 6, "G": 2, "J": 3, "N": 5, "KH": 3, "KW": 2, "U": 3, "V": 8, "M": 3 * 7 * 7}
 _PLACES = {"height": 7, "width": 7, "columns": 6, "groups": 2, "reach": 3, "row_width": 8, "channels": 3}
 _PLACES |= {"taps_high": 3, "taps_wide": 2}
+_HEADS = {"B": 2, "T": 13, "S": 13, "H": 4, "A": 4, "E": 2, "L": 2, "D": 8, "V": 8}
+_SEEN = {"groups": 2, "k_head": 0, "v_head": 0, "causal": 1, "window": 0}
 FAMILIES: dict[str, tuple[dict[str, int], dict[str, float]]] = {
     "correlate": (_TAPS, _PLACES),
     "weight_parts": (_TAPS, _PLACES),
@@ -48,6 +50,11 @@ FAMILIES: dict[str, tuple[dict[str, int], dict[str, float]]] = {
     "turn_filters": (_TAPS, {}),
     "pixel_": ({"B": 2, "H": 3, "W": 5, "R": 2}, {}),
     "groupnorm": ({"G": 5, "C": 40}, {}),
+    "attention": (_HEADS, _SEEN),
+    "packed_attention": (_HEADS | {"A": 8}, _SEEN),
+    "cached_attention": (_HEADS | {"A": 8, "G": 2}, _SEEN | {"position": 5}),
+    "resample": ({"P": 8, "B": 3, "Y": 5, "X": 4, "C": 3, "L": 8, "T": 40}, {}),
+    "rotary": ({"T": 13, "R": 4, "A": 4, "D": 8}, {}),
     "max_pool2d": _WINDOWS,
     "average_pool2d": _WINDOWS,
 }
