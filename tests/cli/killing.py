@@ -80,7 +80,11 @@ def main_(data):
         if trial < POINTS:
             code, _ = child([*train, str(run)], point=points[trial])
         else:
-            code, _ = child([*train, str(run)], seconds=random.uniform(0, seconds))
+            code, latest = 0, seconds
+            while code != -signal.SIGKILL:          # a run that had ended before is begun again, and killed sooner
+                shutil.rmtree(run, ignore_errors=True)
+                code, _ = child([*train, str(run)], seconds=random.uniform(0, latest))
+                latest /= 2
         if not run.exists():
             seen["early"] += 1
             continue

@@ -41,7 +41,8 @@ def test_fifty_kills_change_no_byte(table, tmp_path):
                           env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     seen = json.loads(done.stdout)
-    assert seen["without checkpoint"] >= 2 and seen["half written"] >= 5 and seen["resumed"] >= 25, seen
+    assert seen["without checkpoint"] >= 2 and seen["half written"] >= 5, seen       # calls that are always met
+    assert seen["resumed"] + seen["early"] >= 40, seen
 
 
 @pytest.fixture
