@@ -117,6 +117,29 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
         {"ge": 0, "description": "epochs without a better validation loss before it ends; 0: never"},
     ),
 }
+# what keys mean that single tasks have, and whose type is that of their default
+COMMENTS = {
+    ("model", "arch"): "architecture of the network",
+    ("model", "preset"): "named defaults of the task",
+    ("model", "tokenizer"): "char | byte | word | bpe | wordpiece, or a tokenizer.json; as the task has them",
+    ("model", "vocabulary"): "words or tokens at most",
+    ("model", "least"): "times that a word must occur in training",
+    ("model", "max-len"): "tokens of a text; 0: what nearly all need",
+    ("model", "long"): "longer texts: truncate | windows",
+    ("model", "labels"): "auto | one | several for each text",
+    ("model", "embed"): "size of the vectors of tokens",
+    ("model", "context"): "tokens that are seen at a time",
+    ("model", "layers"): "blocks of the network",
+    ("model", "heads"): "of attention; must divide width",
+    ("model", "width"): "numbers for each token",
+    ("model", "tied"): "one table for input and output",
+    ("model", "bias"): "whether layers add one",
+    ("model", "position"): "learned | sinusoidal | rotary",
+    ("train", "steps"): "updates; 0: as many as the epochs need",
+    ("train", "eval-every"): "steps between two measurements",
+    ("train", "min-lr"): "learning rate at the end",
+    ("train", "beta-2"): "of AdamW",
+}
 LONGEST_SHOWN = 60  # of a value in a message
 SECTIONS: dict[str, type[Section]] = {"data": DataSection, "model": Section, "train": TrainSection, "run": RunSection}
 
@@ -360,7 +383,7 @@ def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = 
     for section, values in sections.items():
         kind = SECTIONS.get(section, Section)
         notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
-        notes |= {"arch": "architecture of the network", "preset": "named defaults of the task"} if section == "model" else {}
+        notes |= {key: text for (place, key), text in COMMENTS.items() if place == section}
         notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
         lines += ["", f"[{section}]"]
         for key, value in values.items():

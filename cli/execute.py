@@ -101,7 +101,7 @@ def check_labels(parts: Any, estimator: Any) -> None:
     from dlcore.data.answers import Classes
     from dlcore.tasks.supervised import Classifier
 
-    if isinstance(estimator, Classifier):
+    if isinstance(estimator, Classifier) and estimator._kind == "classifier":  # one label a row
         known = Classes.fit(parts.train.y, parts.train.source)
         if parts.test is not None:
             known.encode(parts.test.y, parts.test.source)
