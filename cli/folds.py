@@ -11,6 +11,7 @@ import numpy as np
 from dlcore.cli.console import Console, number
 from dlcore.cli.errors import similar, writing
 from dlcore.data.folds import order_of
+from dlcore.data.table import Table
 from dlcore.errors import DataError
 from dlcore.tasks import cross_validate
 
@@ -42,6 +43,7 @@ class Rows:
             order = order_of(_column(train, name, "--time-order"), f"{train.source}, column {name!r}, ")
         if data["group"]:
             groups = np.array([str(value) for value in _column(train, data["group"], "--group")])
+            assert isinstance(train.x, Table)  # a column of it was found
             train = replace(train, x=train.x.without(data["group"]))
         division = cross_validate.Rows(estimator, np.asarray(train.y), groups, order)
         kind = division.kind(data["fold-kind"])

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from dlcore.cli import folds, lock, options, run_folder
 from dlcore.cli import plan as plans
@@ -58,7 +58,7 @@ class Search:
         return plans.make(self.config, self.given, (*self.settings, *changed), self.arch, self.preset)
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["minimize", "maximize"]:
         return "minimize" if self.metric.endswith(SMALL) else "maximize"
 
     def better(self, value: float, other: float) -> bool:
@@ -324,7 +324,14 @@ def _write_table(search: Search) -> int:
     return len(trials)
 
 
-def _columns(plan: plans.Plan) -> dict[str, str]:
+class Columns(TypedDict):
+    """What a task's `read` is told of the columns."""
+
+    label_col: str
+    text_col: str
+
+
+def _columns(plan: plans.Plan) -> Columns:
     data = plan.sections["data"]
     return {"label_col": data["label-col"], "text_col": data["text-col"]}
 

@@ -9,9 +9,8 @@ The pickles are read by the small machine below, which knows the opcodes that su
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,8 +23,9 @@ KINDS = {"FloatStorage": "<f4", "DoubleStorage": "<f8", "HalfStorage": "<f2", "L
          "ShortStorage": "<i2", "CharStorage": "i1", "ByteStorage": "u1", "BoolStorage": "?"}
 PLAIN = {"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
          "SHORT_BINBYTES", "SHORT_BINSTRING", "BINSTRING"}
-CONSTANT = {"NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_DICT": dict, "EMPTY_LIST": list,
-            "EMPTY_TUPLE": tuple}
+CONSTANT: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_DICT": dict, "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple}
 MOST = 1 << 34          # bytes of one storage
 
 
@@ -197,7 +197,7 @@ def resolved(value: Any, data: Mapping[str, np.ndarray], where: str) -> Any:
         return value
     flat = data.get(value.storage.key)
     last = value.offset + sum((n - 1) * s for n, s in zip(value.shape, value.strides, strict=True))
-    if flat is None or min((value.offset, *value.shape, *value.strides)) < 0 or (prod(value.shape) and last >= len(flat)):
+    if flat is None or min((value.offset, *value.shape, *value.strides)) < 0 or (0 not in value.shape and last >= len(flat)):
         raise ModelFileError("a tensor lies outside its storage", where=where, got=str(value.shape))
     strides = [s * flat.itemsize for s in value.strides]
     return np.lib.stride_tricks.as_strided(flat[value.offset:], value.shape, strides).copy()

@@ -113,5 +113,7 @@ class MultiHeadAttention(Layer):
         """Rotary positions on the first heads of x."""
         if self.rotary_base is None:
             return x
-        cos, sin = current().angles(x.shape[1], self.key_dim // 2, float(self.rotary_base))
+        trace = current()
+        assert trace is not None        # layers are called on tensors only while one is open
+        cos, sin = trace.angles(x.shape[1], self.key_dim // 2, float(self.rotary_base))
         return ops.rotary(x, cos, sin, heads)

@@ -129,7 +129,8 @@ class DepthwiseConv2D(_Convolution):
 
     def build(self, input_shape: Shape) -> None:
         C = self.channels(input_shape)
-        self.kernel = self.add_weight("kernel", (*self.kernel_size, C, self.depth_multiplier), self.kernel_initializer)
+        # a Variable, which `call` reads as the graph's Tensor
+        self.kernel: Any = self.add_weight("kernel", (*self.kernel_size, C, self.depth_multiplier), self.kernel_initializer)
         self.add_bias(C * self.depth_multiplier)
 
     def call(self, x):
@@ -154,8 +155,9 @@ class SeparableConv2D(_Convolution):
 
     def build(self, input_shape: Shape) -> None:
         C = self.channels(input_shape)
-        self.depthwise = self.add_weight("depthwise_kernel", (*self.kernel_size, C, self.depth_multiplier),
-                                         self.kernel_initializer)
+        # a Variable, which `call` reads as the graph's Tensor
+        self.depthwise: Any = self.add_weight("depthwise_kernel", (*self.kernel_size, C, self.depth_multiplier),
+                                              self.kernel_initializer)
         self.pointwise = self.add_weight("pointwise_kernel", (1, 1, C * self.depth_multiplier, self.filters),
                                          self.pointwise_initializer)
         self.add_bias(self.filters)

@@ -75,8 +75,10 @@ class PositionalEmbedding(Layer):
 
     def build(self, input_shape: Shape) -> None:
         learned = self.kind == "learned"
-        self.positions = self.add_weight("positions", (self.sequence_length, input_shape[-1]),
-                                         self.initializer if learned else _Sinusoid(), statistic=not learned)
+        initializer = self.initializer if learned else _Sinusoid()
+        # a Variable, which `call` reads as the graph's Tensor
+        self.positions: Any = self.add_weight("positions", (self.sequence_length, input_shape[-1]), initializer,
+                                              statistic=not learned)
 
     def call(self, x):
         trace = current()

@@ -25,7 +25,7 @@ class Trace:
 
     def __init__(self, graph: Graph, training: bool, differentiable: bool = True):
         self.graph, self.training, self.differentiable = graph, training, differentiable
-        self.origins: dict[int, tuple[Tensor, str, Tensor]] = {}
+        self.origins: dict[int, tuple[Tensor, str, Any]] = {}
         self.offers: dict[int, tuple[Tensor, Any]] = {}     # see fusion.py
         self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         self.limits: dict[int, tuple[Tensor, int]] = {}
@@ -73,15 +73,15 @@ def tracing(trace: Trace | None) -> Iterator[None]:
         _open.trace = before
 
 
-def origin(tensor: Tensor) -> tuple[str, Tensor]:
+def origin(tensor: Tensor) -> tuple[str, Any]:
     """("softmax", logits) where `tensor` is a softmax made by a layer, ("linear", itself) for a layer without
-    activation."""
+    activation, ("tied", (rows, table)) for logits that are their product."""
     trace = current()
     found = trace.origins.get(id(tensor)) if trace else None
     return (found[1], found[2]) if found else ("", tensor)
 
 
-def note(out: Tensor, activation: str, logits: Tensor) -> Tensor:
+def note(out: Tensor, activation: str, logits: Any) -> Tensor:
     trace = current()
     return trace.note(out, activation, logits) if trace else out
 

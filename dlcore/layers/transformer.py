@@ -13,7 +13,7 @@ from dlcore.layers.embedding import Embedding, PositionalEmbedding
 from dlcore.layers.initializers import Initializer, RandomNormal
 from dlcore.layers.layer import Layer
 from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization
-from dlcore.layers.trace import current
+from dlcore.layers.trace import note
 
 NORMS = {"layer": LayerNormalization, "rms": RMSNormalization}
 
@@ -61,7 +61,9 @@ class _Block(Layer):
 
     def attends(self, width: int, **options: Any) -> MultiHeadAttention:
         return MultiHeadAttention(self.num_heads, width // self.num_heads, use_bias=self.use_bias,
-                                  output_initializer=self.output_initializer, **self.initial, **options)
+                                  kernel_initializer=self.initial["kernel_initializer"],
+                                  bias_initializer=self.initial["bias_initializer"],
+                                  output_initializer=self.output_initializer, **options)
 
     def norm(self, shape: Any) -> Layer:
         return self.part(NORMS[self.normalization](self.epsilon), shape)
@@ -158,4 +160,4 @@ class CausalLM(Layer):
             return self.head(x)
         rows, table = x.reshape(-1, self.width), self.tokens.embeddings
         logits = ops.matmul(rows, table, "nt").reshape(*ids.shape, self.vocabulary)
-        return current().note(logits, "tied", (rows, table))
+        return note(logits, "tied", (rows, table))

@@ -87,7 +87,7 @@ class TimeDistributed(Layer):
         if not isinstance(layer, Layer):
             raise UsageError("TimeDistributed takes a layer", got=repr(layer))
         self.layer = layer
-        self.input_dtype = layer.input_dtype        # type: ignore[misc]
+        self.input_dtype = layer.input_dtype
 
     def call(self, x):
         if x.ndim < 3:

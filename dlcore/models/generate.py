@@ -17,6 +17,7 @@ from dlcore.errors import UsageError
 from dlcore.layers.initializers import generator
 from dlcore.models.steps import Steps, steppable
 
+Scored = tuple[float, list[int]]                # a continuation behind its log-probability
 DRAWS = 0x6E                # tells the generator of samples from those of initial weights
 
 
@@ -101,7 +102,8 @@ class Decoder:
 
     def __init__(self, model: Any, context: int, batch: int = 1):
         self.steps: Any = Steps(model, batch, context) if steppable(model) else Window(model, batch, context)
-        self.context, self.history = context, [[] for _ in range(batch)]
+        self.context = context
+        self.history: list[list[int]] = [[] for _ in range(batch)]
 
     def feed(self, ids: Sequence[int]) -> np.ndarray:
         """f32[batch, V]: the logits after one more id of each sequence."""
@@ -148,23 +150,31 @@ def beam_search(model: Any, prompt: Sequence[int], count: int, context: int, bea
         raise UsageError("beam search needs at least one beam and a prompt", got=f"{beams} beams, {len(prompt)} ids")
     decoder = Decoder(model, context, beams)
     logits = decoder.start(prompt)
-    scores, made, finished = np.array([0.0] + [-np.inf] * (beams - 1)), [[] for _ in range(beams)], []
+    scores = np.array([0.0] + [-np.inf] * (beams - 1))
+    made: list[list[int]] = [[] for _ in range(beams)]
+    finished: list[Scored] = []
     for _ in range(count):
         adjusted = np.array([sampling.adjusted(row, seen) for row, seen in zip(logits, decoder.history, strict=True)])
         top = adjusted.max(1, keepdims=True)
         total = scores[:, None] + adjusted - top - np.log(np.exp(adjusted - top).sum(1, keepdims=True))
         best = np.argsort(-total, axis=None, kind="stable")[:2 * beams]
-        rows, ids, kept = [], [], []
+        rows: list[int] = []
+        ids: list[int] = []
+        kept: list[Scored] = []
         for row, i in zip(*np.unravel_index(best, total.shape), strict=True):
             continuation = [*made[row], int(i)]
             if done(continuation):
                 finished.append((total[row, i] / len(continuation) ** length_penalty, continuation))
             elif len(rows) < beams and np.isfinite(total[row, i]):
-                rows.append(row), ids.append(int(i)), kept.append((total[row, i], continuation))
+                rows.append(row)
+                ids.append(int(i))
+                kept.append((total[row, i], continuation))
         if not kept or len(finished) >= beams:
             break
         while len(rows) < beams:                                # too few ids are allowed: copies that never win
-            rows.append(rows[0]), ids.append(ids[0]), kept.append((-np.inf, kept[0][1]))
+            rows.append(rows[0])
+            ids.append(ids[0])
+            kept.append((-np.inf, kept[0][1]))
         scores, made = np.array([score for score, _ in kept]), [continuation for _, continuation in kept]
         decoder.reorder(np.array(rows))
         logits = decoder.feed(ids)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from dlcore.data.folds import KINDS, Fold, GroupKFold, TimeSeriesSplit
 from dlcore.errors import DataError, UsageError
 from dlcore.tasks.estimator import FEWEST_TO_DIVIDE, Estimator, pair, take
 from dlcore.tasks.processes import check_jobs, in_processes
+from dlcore.tasks.supervised import Classifier, Regressor
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+AnyEstimator = TypeVar("AnyEstimator", bound=Estimator)
 FOLD_KINDS = ("auto", *KINDS, "time")
 
 
@@ -55,7 +57,7 @@ class CrossValidation:
         return {name: [scores[name] for scores in self.folds] for name in shared}
 
 
-def cross_validate(estimator: Estimator, x: Any, y: Any = None, *, folds: Any = 5, kind: str = "auto",
+def cross_validate(estimator: Classifier | Regressor, x: Any, y: Any = None, *, folds: Any = 5, kind: str = "auto",
                    groups: ArrayLike | None = None, order: ArrayLike | None = None, jobs: int | None = 1,
                    log: Callable[[str], None] | None = None) -> CrossValidation:
     """Train and measure a fresh copy of `estimator` per fold.
@@ -92,7 +94,9 @@ def cross_validate(estimator: Estimator, x: Any, y: Any = None, *, folds: Any = 
         fitted = fit_part(_fresh(estimator), x, given, train, kind)
         held_out, answers = take(x, test), y[test]
         metrics = fitted.evaluate(held_out, answers)
-        probabilities = fitted.predict_proba(held_out) if fitted._kind == "classifier" else None
+        probabilities = None
+        if isinstance(fitted, Classifier) and fitted._kind == "classifier":
+            probabilities = fitted.predict_proba(held_out)
         return metrics, fitted.predict(held_out), probabilities, getattr(fitted, "classes_", None), time.perf_counter() - begin
 
     results: dict[int, Any] = {}
@@ -165,7 +169,7 @@ class Rows:
         return rows[~kept], rows[kept]
 
 
-def fit_part(estimator: Estimator, x: Any, given: Rows, rows: np.ndarray, kind: str, **options: Any) -> Estimator:
+def fit_part(estimator: AnyEstimator, x: Any, given: Rows, rows: np.ndarray, kind: str, **options: Any) -> AnyEstimator:
     """`estimator` fitted to some rows; those that it keeps for validation respect groups and time."""
     parts = given.held_back(rows, kind)
     if parts is None:
@@ -181,7 +185,7 @@ def fit_part(estimator: Estimator, x: Any, given: Rows, rows: np.ndarray, kind: 
         estimator.set_params(val_split=share)
 
 
-def _fresh(estimator: Estimator) -> Estimator:
+def _fresh(estimator: AnyEstimator) -> AnyEstimator:
     return type(estimator)(**estimator.get_params())
 
 

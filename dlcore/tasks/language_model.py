@@ -101,7 +101,8 @@ class LanguageModel(Estimator):
         settings.check(self)
 
     # ---- training ----------------------------------------------------------------------------------------------------
-    def fit(self, x: Any, y: Any = None, *, callbacks: Sequence[Callback] = (), log: Callable[[str], None] | None = None) -> Self:
+    def fit(self, x: Any, y: Any = None, *, callbacks: Sequence[Callback] = (),      # type: ignore[override]  # no rows to weigh
+            log: Callable[[str], None] | None = None) -> Self:
         """Trains on a text (or a `Dataset` of one).  Raises DataError and UsageError before anything is trained, and
         DivergedError."""
         from dlcore.training.early_stopping import EarlyStopping
@@ -222,7 +223,7 @@ class LanguageModel(Estimator):
             made._check_params()
         except UsageError as error:
             raise ModelFileError("a parameter of the model is malformed", where=where, got=error.message) from None
-        made.tokenizer_ = TextTokenizer(extras.get(TOKENIZER), f"{where}, {TOKENIZER}")
+        made.tokenizer_ = TextTokenizer(extras.get(TOKENIZER, {}), f"{where}, {TOKENIZER}")
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
         expected = [("i32", (made.context,)), ("f32", (made.context, len(made.tokenizer_)))]

@@ -30,8 +30,9 @@ def as_column(y: Any) -> np.ndarray:
     """Answers as an array; a single column (N, 1) becomes (N,), with the warning that scikit-learn gives."""
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
-        warnings.warn("A column-vector y was passed when a 1d array was expected: y.ravel() gives one",
-                      _kin(DataConversionWarning), stacklevel=4)
+        category = _kin(DataConversionWarning)
+        assert issubclass(category, Warning)
+        warnings.warn("A column-vector y was passed when a 1d array was expected: y.ravel() gives one", category, stacklevel=4)
         return y[:, 0]
     return y
 
@@ -59,7 +60,9 @@ def weights(sample_weight: Any, rows: int) -> np.ndarray | None:
 def _kin(ours: type[Exception]) -> type[Exception]:
     """`ours`, derived from scikit-learn's class of that name as well where scikit-learn is loaded."""
     theirs = getattr(sys.modules.get("sklearn.exceptions"), ours.__name__, None)
-    return ours if theirs is None else _both(ours, theirs)
+    if theirs is None:
+        return ours
+    return _both(ours, theirs)      # type: ignore[arg-type]  # a class is hashable, whatever its instances are
 
 
 @functools.cache

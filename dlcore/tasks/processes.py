@@ -7,9 +7,12 @@ import pickle
 import signal
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import DlcoreError, UsageError
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkProcess
 
 
 def cores() -> int:
@@ -34,7 +37,8 @@ def in_processes(work: Callable[[int], Any], count: int, jobs: int) -> Iterator[
         yield from ((number, work(number)) for number in range(count))
         return
     context = multiprocessing.get_context("fork")
-    waiting, running = list(range(count)), {}
+    waiting = list(range(count))
+    running: dict[Connection, tuple[int, ForkProcess]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:

@@ -24,7 +24,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "l1": (0.0, "a number from 0", lambda v: _number(v, 0)),
     "l2": (0.0, "a number from 0", lambda v: _number(v, 0)),
     "clip": (0.0, "the greatest norm of the gradients; 0: as they are", lambda v: _number(v, 0)),
-    "accumulate": (1, "a whole number from 1", lambda v: isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1),
+    "accumulate": (1, "a whole number from 1", lambda v: _count(v)),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
@@ -38,6 +38,10 @@ PLATEAU = ("gamma", "patience", "end")        # options of the schedule "plateau
 def _number(value: Any, low: float) -> bool:
     good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return good and low <= float(value) < math.inf
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _texts(value: Any) -> bool:

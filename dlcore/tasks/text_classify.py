@@ -1,7 +1,7 @@
 """Labels for texts: `TextClassifier`, `MultiLabelTextClassifier`, and the task `text-classify`."""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ class _Text(Estimator):
         for name, low, high in (("embed", 1, 1 << 16), ("vocabulary", 3, 1 << 24), ("least", 1, 1 << 30),
                                 ("max_len", 0, _MOST_STEPS)):
             value = getattr(self, name)
-            require(isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= value <= high, name,
+            require(isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(low <= value <= high), name,
                     f"a whole number from {low} to {high}")
         require(self.arch == "ngrams" or len(self.hidden) > 0, "hidden", "at least one layer")
         require(self.arch != "transformer" or self.embed % HEADS == 0, "embed", f"a multiple of {HEADS}, the heads")
@@ -242,12 +242,11 @@ class MultiLabelTextClassifier(_Text, Classifier):
     def _estimator_type(self) -> str:
         return "classifier"
 
-    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
-            callbacks: Sequence[Any] = (), log: Callable[[str], None] | None = None) -> Any:
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
         if not isinstance(x, Dataset) and y is not None:
             y = label_sets(y)
         self.thresholds_ = np.zeros(0)
-        return super().fit(x, y, sample_weight, validation_data=validation_data, callbacks=callbacks, log=log)
+        return super().fit(x, y, sample_weight, **options)
 
     def _fit_answers(self, y: Any) -> list[str]:
         self._answers = Classes.fit(np.array([label for row in y for label in row]))
@@ -297,8 +296,8 @@ class MultiLabelTextClassifier(_Text, Classifier):
 
     def _restore_decision(self, stored: Mapping[str, Any], where: str) -> None:
         found = stored.get("thresholds")
-        fits = isinstance(found, list) and len(found) == len(self._answers)
-        if not fits or not all(isinstance(t, float) and 0 <= t <= 1 for t in found):
+        if (not isinstance(found, list) or len(found) != len(self._answers)
+                or not all(isinstance(t, float) and 0 <= t <= 1 for t in found)):
             raise ModelFileError("the thresholds of the labels are malformed", where=where)
         self.thresholds_ = np.array(found)
 

@@ -148,7 +148,7 @@ class Loop:
         """Steps on the rows from order[begin] on.  DivergedError, with the state before it, where one meets a NaN."""
         state, optimizer = self.state, self.model.optimizer
         if runner.constants:                    # the first run sets them
-            runner.rows[:] = memoryview(order)[begin:begin + runner.batch]
+            runner.rows[:] = order.data[begin:begin + runner.batch]
             step(runner, state, optimizer)
             sums += runner.sums
         else:

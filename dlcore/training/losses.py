@@ -89,7 +89,8 @@ class SparseCategoricalCrossentropy(Loss):
         activation, parts = origin(y_pred)
         if activation == "tied" and self.from_logits:
             from dlcore.training.projected import projected_cross_entropy
-            loss = projected_cross_entropy(*parts, y_true.reshape(y_true.size), self.label_smoothing)
+            rows, table = parts
+            loss = projected_cross_entropy(rows, table, y_true.reshape(y_true.size), self.label_smoothing)
             return loss.reshape(*y_true.shape)
         return ops.softmax_cross_entropy(class_logits(y_pred, self.from_logits, self.name), y_true,
                                          self.label_smoothing)

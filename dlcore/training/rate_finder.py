@@ -41,7 +41,7 @@ class LearningRateFinder(Callback):
         self._kept = model.state.export(model)
         optimizer = model.optimizer
         self._rate = optimizer.learning_rate if optimizer.schedule is None else optimizer.schedule
-        self._first, self._sum, self._mean = model.state.step, 0.0, 0.0
+        self._first, self._before, self._sum, self._mean = model.state.step, 0, 0.0, 0.0
         optimizer.learning_rate = self._growing = _Growing(self.min_lr, self.steps, self.max_lr / self.min_lr, self._first)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -48,8 +48,8 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     model.ensure_store()
     if model.averages.kept and not model.averages.in_place:
         with model.averages.used(True):         # in the middle of an epoch: what is saved is what is used
-            config, tensors = parts(model)
-            return config, {name: tensor.copy() for name, tensor in tensors.items()}
+            averaged, tensors = parts(model)
+            return averaged, {name: tensor.copy() for name, tensor in tensors.items()}
     tensors = {f"weights/{name}": v.array for name, v in named_variables(model).items()}
     config: dict[str, Any] = {"model": model_config(model)}
     if model.optimizer is not None:

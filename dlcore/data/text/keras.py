@@ -20,7 +20,8 @@ MODES = ("binary", "count", "tfidf", "freq")
 def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
     """The words of a text: lower case, the characters of `filters` as separators."""
     text = text.lower() if lower else text
-    return [w for w in text.translate(str.maketrans(dict.fromkeys(filters, split))).split(split) if w]
+    separators: dict[str, str | int | None] = dict.fromkeys(filters, split)
+    return [w for w in text.translate(str.maketrans(separators)).split(split) if w]
 
 
 class Tokenizer:

@@ -20,7 +20,7 @@ def learned(kind: str, texts: Iterable[str], size: int, lowercase: bool, least: 
     except ImportError:
         raise UsageError(f"learning a {kind} vocabulary needs the package tokenizers",
                          hint='pip install "dlcore[text]"; words, characters and bytes need nothing') from None
-    options = {"vocab_size": size, "min_frequency": least, "special_tokens": list(special), "show_progress": False}
+    options: dict[str, Any] = {"vocab_size": size, "min_frequency": least, "special_tokens": list(special), "show_progress": False}
     if kind == "bpe":
         made = tokenizers.Tokenizer(models.BPE())
         if lowercase:

@@ -47,6 +47,7 @@ class NGrams:
     @staticmethod
     def fit(texts: Iterable[str], words: int, characters: tuple[int, int], most: int, least: int, longest: int) -> NGrams:
         """The `most` n-grams that stand in at least `least` texts.   DataError where there are none."""
+        low, high = characters
         counts, sizes, n = Counter[str](), [], 0
         for text in texts:
             found = grams(text, words, characters)
@@ -58,7 +59,7 @@ class NGrams:
             raise DataError("the texts have no n-gram in common", got=f"{n} texts", hint="lower features' least count")
         idf = np.log((1 + n) / (1 + np.array([counts[g] for g in chosen], np.float64))) + 1
         return NGrams({g: i for i, g in enumerate(chosen, 1)}, np.r_[0, idf].astype(np.float32), min(longest, max(1, *sizes)),
-                      words, tuple(characters))
+                      words, (low, high))
 
     def __len__(self) -> int:
         """Ids, that of padding among them."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from dlcore.errors import ModelFileError
 
 Normalizer = Callable[[str], str]
+Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+FORMS: tuple[Form, ...] = ("NFC", "NFD", "NFKC", "NFKD")
 # the blocks that BERT's tokenizer calls Chinese: ideographs, not kana or hangul
 _IDEOGRAPHS = re.compile("[\u4e00-\u9fff\u3400-\u4dbf\U00020000-\U0002a6df\U0002a700-\U0002b73f\U0002b740-\U0002b81f"
                          "\U0002b920-\U0002ceaf\uf900-\ufaff\U0002f800-\U0002fa1f]")
@@ -87,12 +89,12 @@ def sequence(config: Mapping[str, Any]) -> Normalizer:
     return normalize
 
 
-def unicode_form(form: str) -> Callable[[Mapping[str, Any]], Normalizer]:
+def unicode_form(form: Form) -> Callable[[Mapping[str, Any]], Normalizer]:
     return lambda config: lambda text: text if text.isascii() else unicodedata.normalize(form, text)
 
 
 NORMALIZERS: dict[str, Callable[[Mapping[str, Any]], Normalizer]] = {
-    **{form: unicode_form(form) for form in ("NFC", "NFD", "NFKC", "NFKD")},
+    **{form: unicode_form(form) for form in FORMS},
     "BertNormalizer": bert,
     "Lowercase": lambda config: lowered,
     "StripAccents": lambda config: without_accents,
@@ -113,7 +115,7 @@ def normalizer(config: Mapping[str, Any] | None) -> Normalizer:
 def component(kind: str, config: Any, known: Mapping[str, Callable[[Mapping[str, Any]], Any]]) -> Any:
     """One part of a tokenizer.json, by its `type`."""
     name = config.get("type") if isinstance(config, Mapping) else None
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ModelFileError(f"the tokenizer has a {kind} that dlcore does not know", expected=", ".join(known),
                              got=repr(name)[:60])
     try:

@@ -87,7 +87,7 @@ def bert_kind(c: str) -> str:
 
 def bert_words(text: str) -> list[str]:
     """Words between white space; every punctuation mark by itself."""
-    found = []
+    found: list[str] = []
     for kind, run in groupby(text, bert_kind):
         if kind == "P":
             found += run
@@ -246,7 +246,7 @@ def metaspace(config: Mapping[str, Any]) -> Splitter:
         scheme = "always" if config["add_prefix_space"] else "never"
 
     def split(pieces: list[str]) -> list[str]:
-        found = []
+        found: list[str] = []
         for n, piece in enumerate(pieces):
             piece = piece.replace(" ", mark)
             if (scheme == "always" or scheme == "first" and n == 0) and not piece.startswith(mark):
