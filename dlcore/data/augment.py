@@ -90,6 +90,8 @@ class Augment:
         """`crop,flip,rotate=10`: names, each with a number or alone; `color` is brightness, contrast, saturation and hue.
 
         Raises `UsageError` for unknown names (with the nearest known one), numbers that are none, and names given twice."""
+        if not isinstance(text, str):
+            raise UsageError("augment: a text is wanted", expected="words as crop,flip,rotate=10", got=repr(text))
         values: dict[str, float] = {}
         for word in (w.strip() for w in text.split(",")):
             name, equals, number = (part.strip() for part in word.partition("="))

@@ -275,6 +275,7 @@ class LanguageModelTask:
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> LanguageModel:
         own = {"batch_size" if name == "batch" else name: value for name, value in options.items()}
+        own.setdefault("tokenizer", self.estimator._units)
         return self.estimator(arch=arch or "gpt", random_state=seed, **own)
 
 

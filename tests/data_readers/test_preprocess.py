@@ -63,7 +63,7 @@ def test_rare_categories_share_the_code_of_unseen_ones():
 
 def test_strays_in_a_numeric_column():
     rows = [{"a": str(i)} for i in range(99)]
-    with pytest.raises(DataError, match=r"row 1, column 'a'\n.*abc"):
+    with pytest.raises(DataError, match=r"(?s)row 1, column 'a'\n.*abc"):
         fitted(rows).transform([{"a": "abc"}])
     p = fitted([*rows, {"a": "abc"}])
     assert "count as missing" in p.describe()[0]

@@ -9,7 +9,9 @@ from dlcore.graph import Spec, plan
 from dlcore.runtime import kernel_table
 
 # Reached by other tests: optimizers by tests/optim, norms per sample by tests/ops/matmul.
-ELSEWHERE = {"adam", "sgd", "sgd_momentum", "dense_sample_norms"}
+OPTIMIZERS = {"adadelta", "adagrad", "adam", "adamax", "amsgrad", "average", "lamb", "lamb_direction", "lion", "muon",
+              "muon_direction", "muon_normalise", "muon_polynomial", "nadam", "nadam_momentum", "rmsprop", "sgd", "sgd_momentum"}
+ELSEWHERE = OPTIMIZERS | {"dense_sample_norms"}
 
 
 @cache
