@@ -164,7 +164,7 @@ class ImageClassifier(Classifier):
 
 def known(arch: str) -> Architecture:
     """Raises `UsageError` for a name that is none."""
-    if arch not in ARCHITECTURES:
+    if not isinstance(arch, str) or arch not in ARCHITECTURES:
         raise UsageError(f"arch = {arch!r} is no architecture for images", expected=", ".join(ARCHITECTURES))
     return ARCHITECTURES[arch]
 
