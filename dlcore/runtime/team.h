@@ -1,9 +1,9 @@
 /* A team of threads that stays alive between runs.
 
    The thread that calls `team_enter` is the owner and works as member 0; the others are made when they are first needed
-   and then live as long as the process.  Waiting for work is: spin for some 20 us, then sleep on a futex, so an idle or
-   crowded machine loses nothing; inside a run a member stays awake longer (`word_reaches`).  There is no OpenMP: a second OpenMP runtime in one process crashes, and libgomp deadlocks
-   after a fork.
+   and then live as long as the process.  Waiting for work is: spin for some 50 us, then sleep on a futex, so an idle or
+   crowded machine loses nothing; inside a run a member stays awake longer (`word_reaches`).  There is no OpenMP: a second
+   OpenMP runtime in one process crashes, and libgomp deadlocks after a fork.
 
    One team per process, one owner at a time: `team_try` fails when somebody else runs, and the caller then works alone.
    After a fork the child has no team; it makes its own when it needs one.
