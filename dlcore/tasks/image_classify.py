@@ -47,6 +47,8 @@ ARCHITECTURES = {
     "resnet20": _architecture("residual network of 20 layers", "resnet", {"depth": 20}, **_RESNET),
     "resnet32": _architecture("residual network of 32 layers", "resnet", {"depth": 32}, **_RESNET),
     "mobilenet-small": _architecture("depthwise separable convolutions", "mobilenet", hidden=(), dropout=0.0, epochs=30, lr=2e-3),
+    "vit": _architecture("small vision transformer: attention between patches", "vit", hidden=(), dropout=0.1, epochs=30,
+                         optimizer="adamw", lr=1e-3, weight_decay=0.05, training={"warmup": 0.1}),
 }
 
 
