@@ -8,6 +8,7 @@ wrong input raises `UsageError`, which is a `ValueError`.  `evaluation` measures
 from __future__ import annotations
 
 from dlcore.metrics.bootstrap import Interval, bootstrap_auc, bootstrap_counts, bootstrap_interval, bootstrap_mean
+from dlcore.metrics.boxes import Boxes, overlaps, suppressed
 from dlcore.metrics.classification import (
     accuracy_score,
     balanced_accuracy_score,
@@ -18,6 +19,7 @@ from dlcore.metrics.classification import (
     top_k_accuracy_score,
     zero_one_loss,
 )
+from dlcore.metrics.detection import Detected, DetectionScores, detection_scores
 from dlcore.metrics.per_label import (
     classification_report,
     f1_score,
@@ -48,12 +50,13 @@ from dlcore.metrics.regression import (
 from dlcore.metrics.targets import UndefinedMetricWarning
 
 __all__ = [
-    "Interval", "UndefinedMetricWarning", "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score",
+    "Boxes", "Detected", "DetectionScores", "Interval", "UndefinedMetricWarning",
+    "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score",
     "bootstrap_auc", "bootstrap_counts", "bootstrap_interval", "bootstrap_mean", "brier_score_loss", "calibration_curve",
-    "classification_report", "cohen_kappa_score", "confusion_matrix", "expected_calibration_error",
+    "classification_report", "cohen_kappa_score", "confusion_matrix", "detection_scores", "expected_calibration_error",
     "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "log_loss", "matthews_corrcoef", "max_error",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss", "mean_squared_error",
-    "mean_squared_log_error", "median_absolute_error", "precision_recall_curve", "precision_recall_fscore_support",
-    "precision_score", "r2_score", "recall_score", "roc_auc_score", "roc_curve", "root_mean_squared_error",
+    "mean_squared_log_error", "median_absolute_error", "overlaps", "precision_recall_curve", "precision_recall_fscore_support",
+    "precision_score", "r2_score", "recall_score", "roc_auc_score", "roc_curve", "root_mean_squared_error", "suppressed",
     "top_k_accuracy_score", "zero_one_loss",
 ]
