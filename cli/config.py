@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from dlcore.cli.errors import similar
 from dlcore.errors import ConfigError
@@ -82,6 +82,19 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("model", "hidden"): (list[Annotated[int, Field(ge=1)]], {"description": "widths of the hidden layers"}),
     ("model", "dropout"): (float, {"ge": 0, "lt": 1, "description": "share of activations set to 0 in training"}),
     ("model", "answers"): (str, {"description": "auto | labels | numbers"}),
+    ("model", "latent"): (int, {"ge": 1, "description": "numbers of a code, from which an image is made"}),
+    ("model", "filters"): (list[Annotated[int, Field(ge=1)]], {"description": "of the convolutions that change the size"}),
+    ("model", "likelihood"): (
+        Literal["bernoulli", "gaussian"],
+        {"description": "of a pixel, given the code: bernoulli | gaussian"},
+    ),
+    ("model", "noise"): (float, {"gt": 0, "description": "standard deviation of the gaussian likelihood"}),
+    ("model", "beta"): (float, {"ge": 0, "description": "factor of the divergence of codes in the loss"}),
+    ("data", "anomalies"): (
+        Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)],
+        {"description": "labels, with commas between them, of images that are not trained on"},
+    ),
+    ("train", "sample-every"): (int, {"ge": 0, "description": "steps between two pictures in samples/; 0: after each epoch"}),
     ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
     ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
     ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),

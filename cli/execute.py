@@ -13,7 +13,7 @@ from dlcore.cli import folds, lock, options
 from dlcore.cli.console import Console
 from dlcore.cli.errors import refused
 from dlcore.cli.recorder import Recorder
-from dlcore.cli.run_folder import FOLDS, LOCK
+from dlcore.cli.run_folder import FOLDS, LOCK, SAMPLES
 from dlcore.errors import ConfigError, DivergedError, Interrupted, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
         with stopping(recorder):
             estimator.fit(
                 rows_to_learn,
-                callbacks=[recorder, *stops(plan), backup],
+                callbacks=[recorder, *stops(plan), *pictures(estimator, folder), backup],
                 log=lambda line: console.say("train", line),
                 **held_back,
             )
@@ -113,6 +113,11 @@ def stops(plan: Plan) -> list[Any]:
 
     seconds = plan.sections["run"]["max-time"]
     return [MaxTime(seconds)] if seconds else []
+
+
+def pictures(estimator: Any, folder: RunFolder) -> list[Any]:
+    """The callback that writes pictures of the training into `samples/`, for tasks that make images."""
+    return [estimator.grid_callback(folder.path / SAMPLES)] if hasattr(estimator, "grid_callback") else []
 
 
 def cross_validated(console: Console, folder: RunFolder, rows: Any, estimator: Any) -> dict[str, Any] | None:

@@ -1,23 +1,29 @@
-"""`dlcore generate MODEL --prompt TEXT`: text that a language model writes, shown as it is made."""
+"""`dlcore generate MODEL`: text that a language model writes, shown as it is made; images, as one picture."""
 
 from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from dlcore.cli import options
 from dlcore.cli.console import result_json
+from dlcore.cli.errors import writing
 from dlcore.cli.options import Finite
 from dlcore.errors import UsageError
 
+TOKENS, IMAGES = 200, 64  # made where the user does not say how many
+OF_TEXT = ("prompt", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "stop", "beams")
 
-@click.command(short_help="Write text with a trained language model.", no_args_is_help=True)
+
+@click.command(short_help="Make text or images with a trained model.", no_args_is_help=True)
 @click.argument("model")
 @click.option("--prompt", default="\n", metavar="TEXT", help="How the text begins; - is standard input.  [default: a line feed]")
-@click.option("-n", "--max-new", type=click.IntRange(min=1), default=200, show_default=True, help="Tokens to write, at most.")
+@click.option("-n", "--max-new", type=click.IntRange(min=1), help="Tokens, at most, or images.  [default: 200, or 64]")
+@click.option("-o", "--out", metavar="FILE", help="Of images: a new PNG file, or .npy for the pixels as numbers.")
 @click.option("--temperature", type=Finite(0, closed=True), default=1.0, show_default=True, help="0 takes the likeliest token.")
 @click.option("--top-k", type=click.IntRange(min=1), help="Draw from the K likeliest tokens.")
 @click.option("--top-p", type=Finite(0, 1.000001), default=1.0, help="Draw from the fewest that reach this probability.")
@@ -25,23 +31,75 @@ from dlcore.errors import UsageError
 @click.option("--repetition-penalty", type=Finite(0), default=1.0, help="Above 1, tokens that occurred become less likely.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
 @click.option("--beams", type=click.IntRange(min=1), help="Search for the likeliest text with so many beams instead of drawing.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="The same, the same text.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="The same, the same result.")
 @options.machine
 @options.common
+@click.pass_context
 def command(
-    model: str, prompt: str, max_new: int, device: str, threads: int | None, as_json: bool, stop: tuple[str, ...], **given: Any
+    ctx: click.Context,
+    model: str,
+    max_new: int | None,
+    out: str | None,
+    device: str,
+    threads: int | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Write on from a prompt with MODEL, a run folder or a model file of a language model.
+    """Write on from a prompt, or make images, with MODEL, a run folder or a model file.
 
     \b
     dlcore generate runs/char-lm --prompt "ROMEO:" -n 300 --temperature 0.8
+    dlcore generate runs/autoencode -n 64 -o grid.png
     """
     from dlcore.cli.model import open_task
 
     options.use_threads(threads)
     estimator, task = open_task(model)
-    if not hasattr(estimator, "stream"):
-        raise UsageError("this model does not write text", where=model, expected="a language model", got=task.name)
+    if hasattr(estimator, "stream"):
+        if out is not None:
+            raise UsageError("text goes to standard output", where="--out", hint="leave it out")
+        write(estimator, task.name, model, max_new or TOKENS, as_json, **given)
+    elif hasattr(estimator, "generate"):
+        if chosen := [name for name in OF_TEXT if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]:
+            raise UsageError("this model makes images, not text", where="--" + chosen[0].replace("_", "-"), hint="leave it out")
+        draw(estimator, task.name, model, max_new or IMAGES, out, given["seed"], as_json)
+    else:
+        expected = "one that writes text or makes images"
+        raise UsageError("this model generates nothing", where=model, expected=expected, got=task.name)
+
+
+def draw(estimator: Any, task: str, model: str, count: int, out: str | None, seed: int, as_json: bool) -> None:
+    """Images into a file."""
+    import numpy as np
+
+    from dlcore.cli.console import result
+    from dlcore.report import png
+    from dlcore.training.grids import write_png
+
+    if out is None or not out.lower().endswith((".png", ".npy")):
+        raise UsageError("images are written to a file", where="--out", expected="NAME.png or NAME.npy", got=out or "")
+    if Path(out).exists():
+        hint = "remove it first, or choose another -o"
+        raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
+    begin = time.perf_counter()
+    images = estimator.generate(count, seed=seed)
+    seconds = time.perf_counter() - begin
+    if out.lower().endswith(".png"):
+        write_png(out, png.grid(images))
+    else:
+        with writing(out), open(out, "xb") as file:
+            np.save(file, images)
+    if as_json:
+        made = {"task": task, "model": model, "images": count, "shape": list(images.shape[1:]), "out": out}
+        result_json(made | {"seed": seed, "seconds": round(seconds, 3)})
+    else:
+        result(f"{count} images in {out}")
+
+
+def write(
+    estimator: Any, task: str, model: str, max_new: int, as_json: bool, prompt: str, stop: tuple[str, ...], **given: Any
+) -> None:
+    """Text to standard output."""
     prompt = sys.stdin.read() if prompt == "-" else prompt
     chosen = {name: value for name, value in given.items() if value is not None}
     begin, text = time.perf_counter(), prompt
@@ -56,5 +114,5 @@ def command(
         return
     new = len(estimator.tokenizer_.encode(text, special=False)) - len(estimator.tokenizer_.encode(prompt, special=False))
     seconds = time.perf_counter() - begin
-    made = {"task": task.name, "model": model, "prompt": prompt, "text": text, "new": new, "seconds": round(seconds, 3)}
+    made = {"task": task, "model": model, "prompt": prompt, "text": text, "new": new, "seconds": round(seconds, 3)}
     result_json(made | chosen)

@@ -26,6 +26,7 @@ from dlcore.errors import UsageError
     help="The K likeliest labels with their probabilities, best first.",
 )
 @click.option("-o", "--out", metavar="FILE", help="Write to FILE, which must not exist.  [default: standard output]")
+@click.option("--save", metavar="FILE.png", help="A picture of what is predicted, for models that draw one.")
 @options.machine
 @options.common
 @click.pass_context
@@ -36,6 +37,7 @@ def command(
     proba: bool,
     top_k: int | None,
     out: str | None,
+    save: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -45,9 +47,10 @@ def command(
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
-    if out is not None and Path(out).exists():
-        hint = "remove it first, or choose another -o"
-        raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
+    for option, path in (("-o", out), ("--save", save)):
+        if path is not None and Path(path).exists():
+            hint = f"remove it first, or choose another {option}"
+            raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
     options.use_threads(threads)
     estimator, task = open_task(model)
     classes = getattr(estimator, "classes_", None)
@@ -57,8 +60,14 @@ def command(
             where="--proba" if proba else "--top-k",
             hint="leave it out",
         )
+    if save is not None and not hasattr(estimator, "picture"):
+        raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
     part = task.read(data, labelled=False, like=estimator).held_out()
     say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), part.notes)
+    if save is not None:
+        from dlcore.training.grids import write_png
+
+        write_png(save, estimator.picture(part.x))
     if as_json:
         result_json(_object(estimator, task.name, model, part.x, classes, proba, top_k))
     else:

@@ -5,6 +5,7 @@
     log.txt                       what was said on stderr
     ckpt/last, best, step-N       checkpoints
     model.dlc                     the model of the best epoch so far
+    samples/NAME-STEP.png         pictures of the training, for tasks that make images
     folds.json                    what a cross-validation before the training measured
     result.json                   what `train --json` prints; there when the run has ended
 """
@@ -29,7 +30,7 @@ from dlcore.cli.errors import writing
 from dlcore.errors import ModelFileError, UsageError
 
 MODEL, CONFIG, LOCK, METRICS, LOG = "model.dlc", "config.toml", "run.lock", "metrics.jsonl", "log.txt"
-METRICS_CSV, CHECKPOINTS, RESULT, FOLDS = "metrics.csv", "ckpt", "result.json", "folds.json"
+METRICS_CSV, CHECKPOINTS, RESULT, FOLDS, SAMPLES = "metrics.csv", "ckpt", "result.json", "folds.json", "samples"
 RUNS = Path("runs")
 
 

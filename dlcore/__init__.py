@@ -19,6 +19,7 @@ _PUBLIC = {
     "Adam": "dlcore.optim",
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
+    "Autoencoder": "dlcore.tasks",
     "ImageClassifier": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
-    from dlcore.tasks import ImageClassifier, TabularClassifier, TabularRegressor
+    from dlcore.tasks import Autoencoder, ImageClassifier, TabularClassifier, TabularRegressor
     from dlcore.tasks.cross_validate import cross_validate
     from dlcore.training.callbacks import Callback
     from dlcore.training.history import History

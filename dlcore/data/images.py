@@ -9,7 +9,14 @@ from dlcore.data.arrays import read_npz
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.files import bare, similar_path
 from dlcore.data.idx import find_idx, read_idx, read_idx_folder
-from dlcore.data.image_folder import is_image_folder, list_table, read_image_files, read_image_folder, read_listing
+from dlcore.data.image_folder import (
+    Listing,
+    is_image_folder,
+    list_table,
+    read_image_files,
+    read_image_folder,
+    read_listing,
+)
 from dlcore.data.pictures import SUFFIXES, resize
 from dlcore.errors import DataError
 
@@ -32,10 +39,38 @@ def read_images(source: str | Path, size: tuple[int, int] | None = None, skip_ba
     if Path(bare(path.name)).suffix in _TABLES:
         return Parts(read_listing(list_table(path, label_col), path, "train", size, skip_bad, shape))
     parts = _arrays(path)
-    target = (shape[0], shape[1]) if shape else size
-    if target is None:
+    return _of_size(parts, (shape[0], shape[1]) if shape else size)
+
+
+def _of_size(parts: Parts, size: tuple[int, int] | None) -> Parts:
+    if size is None:
         return parts
-    return Parts(resized(parts.train, target), None if parts.test is None else resized(parts.test, target))
+    return Parts(resized(parts.train, size), None if parts.test is None else resized(parts.test, size))
+
+
+def read_unlabelled(source: str | Path, size: tuple[int, int] | None = None, skip_bad: bool = False,
+                    shape: tuple[int, ...] | None = None, label_col: str = "") -> Parts:
+    """The same where answers may be missing: also a folder of pictures that lie in it directly, an idx file of images, and an
+    archive of images alone; `y` is None there.  Answers that are there are kept.  Raises `DataError`."""
+    path = Path(source)
+    if path.is_dir() and not find_idx(path):
+        files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+        if files:
+            part = read_listing(Listing(files, [""] * len(files)), path, "train", size, skip_bad, shape)
+            notes = tuple(note.replace(" in 1 folders of ", " of ") for note in part.notes)
+            return Parts(Dataset(part.x, None, part.source, notes))
+    if path.suffix.lower() == ".npz" or path.is_file() and Path(bare(path.name)).suffix not in (*_TABLES, ".cache"):
+        parts = read_npz(path, labels=False) if path.suffix.lower() == ".npz" else _idx_alone(path)
+        return _of_size(parts, (shape[0], shape[1]) if shape else size)
+    return read_images(source, size, skip_bad, shape, label_col)
+
+
+def _idx_alone(path: Path) -> Parts:
+    images = read_idx(path)
+    if images.ndim not in (3, 4):
+        raise DataError("the idx file holds no images", where=str(path), expected="3 or 4 dimensions", got=str(images.shape))
+    note = f"train: {len(images):,} images of {'x'.join(map(str, images.shape[1:]))}, {images.dtype}, from {path.name}"
+    return Parts(Dataset(images, None, str(path), (note,)))
 
 
 def _arrays(path: Path) -> Parts:

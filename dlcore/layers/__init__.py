@@ -49,10 +49,13 @@ _PUBLIC = {
     "AdaptiveMaxPooling2D": "image",
     "UpSampling2D": "image",
     "ZeroPadding2D": "image",
+    "Cropping2D": "image",
     "ChannelPadding": "image",
     "ChannelShuffle": "image",
     "PixelShuffle": "image",
     "LeakyReLU": "core",
+    "GaussianSample": "gaussian",
+    "GaussianDivergence": "gaussian",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -80,12 +83,14 @@ if TYPE_CHECKING:
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
     from dlcore.layers.embedding import Embedding, PositionalEmbedding
+    from dlcore.layers.gaussian import GaussianDivergence, GaussianSample
     from dlcore.layers.image import (
         AdaptiveAveragePooling2D,
         AdaptiveMaxPooling2D,
         AveragePooling2D,
         ChannelPadding,
         ChannelShuffle,
+        Cropping2D,
         GlobalAveragePooling2D,
         GlobalMaxPooling2D,
         MaxPooling2D,

@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlcore import ops
-from dlcore.errors import UsageError
+from dlcore.errors import ShapeError, UsageError
 from dlcore.layers.convolution import Size, count, differentiable, padded, pair
 from dlcore.layers.layer import Layer
 
@@ -100,6 +100,26 @@ class ZeroPadding2D(Layer):
         for axis, (before, after) in zip((1, 2), self.padding, strict=True):
             if before or after:
                 x = ops.pad_axis(x, before, before + x.shape[axis] + after, axis)
+        return x
+
+
+class Cropping2D(Layer):
+    """Rows and columns cut off images.   cropping: a number, (rows, columns), or ((top, bottom), (left, right))."""
+
+    def __init__(self, cropping: Any = 0, **options: Any):
+        super().__init__(**options)
+        axes = cropping if isinstance(cropping, (tuple, list)) else (cropping, cropping)
+        self.cropping = tuple(tuple(p) if isinstance(p, (tuple, list)) else (p, p) for p in axes)
+        if len(self.cropping) != 2 or any(len(p) != 2 or not all(isinstance(n, int) and n >= 0 for n in p) for p in self.cropping):
+            raise UsageError("Cropping2D: a number, two, or ((top, bottom), (left, right))", got=repr(cropping))
+
+    def call(self, x):
+        for axis, (before, after) in zip((1, 2), self.cropping, strict=True):
+            if before + after >= x.shape[axis]:
+                raise ShapeError(f"layer {self.name!r} cuts everything off", expected=f"fewer than {x.shape[axis]}",
+                                 got=f"{before} and {after}")
+            if before or after:
+                x = ops.slice_axis(x, before, x.shape[axis] - after, axis)
         return x
 
 

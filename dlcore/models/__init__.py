@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional", "resnet": "convolutional",
            "mobilenet": "convolutional", "vit": "vision_transformer", "bilstm": "text", "bag_of_ngrams": "text",
-           "encoder_classifier": "text"}
+           "encoder_classifier": "text", "autoencoder": "variational"}
 __all__ = [*_PUBLIC]
 
 
@@ -31,4 +31,5 @@ if TYPE_CHECKING:
     from dlcore.models.text import bag_of_ngrams as bag_of_ngrams
     from dlcore.models.text import bilstm as bilstm
     from dlcore.models.text import encoder_classifier as encoder_classifier
+    from dlcore.models.variational import autoencoder as autoencoder
     from dlcore.models.vision_transformer import vit as vit

@@ -35,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "binary_cross_entropy": ("binary_cross_entropy",),
     "regression_loss": ("mean_squared_error", "mean_absolute_error", "huber"),
     "dropout": ("dropout",),
+    "random": ("random_normal", "random_uniform"),
     "layernorm": ("layernorm",),
     "rmsnorm": ("rmsnorm",),
     "rotary": ("rotary_angles", "rotary"),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import struct
 import zlib
 
@@ -43,6 +44,22 @@ def as_bytes(image: np.ndarray) -> np.ndarray:
     elif low >= 0 and high <= 255:
         low, high = 0.0, 255.0
     return np.rint((values - low) * (255 / (high - low) if high > low else 0.0)).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int = 0, gap: int = 2) -> np.ndarray:
+    """(N, H, W) or (N, H, W, C) images, u8 or numbers from 0 to 1, side by side as one picture, u8 (rows, width, C).
+
+    columns: 0 makes it about square.   gap: dark pixels between two images."""
+    if images.dtype != np.uint8:
+        images = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    N, H, W, C = images.shape
+    columns = columns or max(1, math.ceil(math.sqrt(N)))
+    rows = -(-N // columns)
+    out = np.zeros((rows, H + gap, columns, W + gap, C), np.uint8)
+    out[np.arange(N) // columns, :H, np.arange(N) % columns, :W] = images
+    return out.reshape(rows * (H + gap), columns * (W + gap), C)[:-gap or None, :-gap or None]
 
 
 def data_uri(image: np.ndarray) -> str:

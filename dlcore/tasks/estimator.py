@@ -36,6 +36,7 @@ class Estimator:
     task: ClassVar[str]
     _kind: ClassVar[str]                # "classifier" or "regressor"; "multi-label": any number of labels
     _input_dtype: ClassVar[str] = "f32"
+    _sections: ClassVar[Mapping[str, tuple[str, ...]]] = _SECTIONS      # of a configuration -> parameters
     _own: ClassVar[Mapping[str, tuple[str, ...]]] = {}      # section -> parameters that this estimator alone has there
     _network: Model
     # parameters that every estimator has
@@ -97,7 +98,7 @@ class Estimator:
         params = {**_plain(self.get_params()), "batch": self.batch_size, **recipe.of(self)}
         own = {**self._own, "train": (*self._own.get("train", ()), *(recipe.KEYS if "training" in params else ()))}
         return {section: {name.replace("_", "-"): params[name] for name in (*names, *own.get(section, ()))}
-                for section, names in _SECTIONS.items()}
+                for section, names in self._sections.items()}
 
     # ---- what a subclass says ----------------------------------------------------------------------------------------
 
@@ -199,6 +200,10 @@ class Estimator:
                       output_activation="softmax" if self._kind == "classifier" else None)
         return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
 
+    def _compile(self, network: Model) -> None:
+        """Loss, metrics and optimizer."""
+        settings.compile(network, self)
+
     def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
@@ -208,7 +213,7 @@ class Estimator:
         network, described = self._make(shape)
         for line in recipe.prepare(network, self):
             say(line)
-        settings.compile(network, self)
+        self._compile(network)
         self._network = network
         say(f"network {described}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
@@ -238,7 +243,7 @@ class Estimator:
         source = self._training(x, np.arange(len(x)), self._targets(np.asarray(data.y)), None)
         if not isinstance(source, Source):
             return None
-        settings.compile(network, self)
+        self._compile(network)
         return measure(network, source, batch_size, steps)
 
     # ---- using what was trained --------------------------------------------------------------------------------------
@@ -326,11 +331,16 @@ class Estimator:
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         assert network.network is not None
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        if found != [(cls._input_dtype, (width,)), ("f32", (result._outputs(),))] or not result._fits(network):
-            raise ModelFileError("network, preprocessing and labels do not fit together", where=where,
-                                 expected=f"{width} inputs, {result._outputs()} outputs", got=str(found)[:120])
+        expected = [(cls._input_dtype, (width,)), *(("f32", (n,)) for n in result._output_widths())]
+        if found != expected or not result._fits(network):
+            raise ModelFileError("network, preprocessing and labels do not fit together", where=where, expected=str(expected),
+                                 got=str(found)[:120])
         result._network = network
         return result
+
+    def _output_widths(self) -> list[int]:
+        """Numbers per row of each output of the network."""
+        return [self._outputs()]
 
     def _fits(self, network: Any) -> bool:
         """Whether a network that was read suits the preprocessing, beyond its sizes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("cross-validation.md",)
+PAGES = ("autoencode.md", "cross-validation.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
