@@ -26,8 +26,12 @@ _CUT = 0.87962566103423978
 
 def generator(seed: int, *key: int) -> np.random.Generator:
     """A generator of its own for (seed, key): Philox counts in blocks that do not overlap."""
-    bits = np.random.SeedSequence([seed, *key]).generate_state(2, np.uint64)
-    return np.random.Generator(np.random.Philox(key=bits))
+    return np.random.Generator(np.random.Philox(key=philox_key(seed, *key)))
+
+
+def philox_key(seed: int, *key: int) -> np.ndarray:
+    """The key of that generator, u64[2]."""
+    return np.random.SeedSequence([seed, *key]).generate_state(2, np.uint64)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import numpy as np
+
 from dlcore.errors import UsageError
 from dlcore.graph.declaration import declared
 from dlcore.ops import check_finite, clip_factor, concat, mul, norm
@@ -116,6 +118,12 @@ class Optimizer:
         if self.schedule is not None:
             self._rate = self.schedule(step - 1)
         return self._rate
+
+    def rates(self, step: int, count: int) -> np.ndarray:
+        """The learning rates of `count` steps from `step` on, f64[count]."""
+        if self.schedule is None:
+            return np.full(count, self._rate)
+        return np.array([self.rate(step + n) for n in range(count)])
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal optimizer, as JSON has them."""

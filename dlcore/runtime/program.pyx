@@ -9,6 +9,7 @@ Scalars live in the instance's block, at each call that reads them, and a slot k
 from types import MappingProxyType
 
 from cpython.buffer cimport PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -695,12 +696,15 @@ cdef class Instance:
         cdef int64_t* word = <int64_t*><uintptr_t>address_of(status)
         cdef int64_t size = taken.nbytes, count = len(rates), done = 0, began
         cdef int i, width = len(sums)
+        cdef double least = INFINITY, most = -INFINITY         # of the rates so far
         cdef unsigned mine = team.generation + 1
         if not (order.dtype == taken.dtype and rates.dtype == totals.dtype == DTYPES["f64"] and len(totals) == width
                 and 0 <= begin and begin * order.itemsize + count * size <= order.nbytes):
             raise ShapeError("rows, rates and totals do not fit the program", expected=f"{count} times {len(taken)} rows")
-        for value in (rates.min(), rates.max()):
-            lr.check(value)
+        for i in range(count):
+            if rate[i] < least or rate[i] > most or rate[i] != rate[i]:
+                lr.check(rate[i])
+                least, most = min(least, rate[i]), max(most, rate[i])
         if self._debug or self._accumulating:
             raise UsageError("steps cannot be joined where they are watched or accumulated")
         self._unset.difference_update(("lr", "step"))

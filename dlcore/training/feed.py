@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import DataError, UsageError
-from dlcore.layers.initializers import generator
+from dlcore.layers.initializers import philox_key
 from dlcore.training import dataset
 from dlcore.training.dataset import DataSet
 from dlcore.training.programs import Runner, signature
@@ -28,7 +28,8 @@ def order(rows: int, seed: int, epoch: int, shuffle: bool) -> np.ndarray:
     """The rows in the order in which an epoch takes them, int32."""
     if not shuffle:
         return np.arange(rows, dtype=np.int32)
-    return generator(seed, SHUFFLE, epoch).permutation(rows).astype(np.int32)
+    from dlcore.runtime.permutation import permutation
+    return permutation(rows, philox_key(seed, SHUFFLE, epoch))
 
 
 class ArrayFeed:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 NEVER = 1 << 62
-BLOCK_SECONDS = 0.1             # of steps that follow one another without Python: a signal waits no longer
+BLOCK_SECONDS = 0.2             # of steps that follow one another without Python: a signal waits no longer
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Loop:
             step(runner, state, optimizer)
             sums += runner.sums
         else:
-            rates = np.array([optimizer.rate(state.step + n) for n in range(1, count + 1)])
+            rates = optimizer.rates(state.step + 1, count)
             done = runner.instance.run_rows(order, begin, rates, state.step + 1, sums)
             state.step += done
             if done < count:
