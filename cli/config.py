@@ -117,6 +117,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "l2"): (float, {"ge": 0, "description": "L2 penalty of matrices and filters"}),
     ("train", "clip"): (float, {"ge": 0, "description": "greatest norm of all gradients together; 0: as they are"}),
     ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
+    ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
     ("train", "init"): (str, {"description": "model file whose weights to begin with"}),
     ("train", "freeze"): (list[str], {"description": "patterns of layers that are not trained"}),

@@ -110,7 +110,7 @@ def examples(part: Dataset, evaluation: Evaluation) -> list[Example]:
     found = []
     for entry in worst_rows(part, evaluation, min(EXAMPLES, wrong)):
         row = part.x[entry["row"] - 1] if isinstance(part.x, np.ndarray) else None
-        is_image = row is not None and row.ndim in (2, 3)
+        is_image = isinstance(row, np.ndarray) and row.ndim in (2, 3)
         detail = f"p = {entry['probability']:.2g}" if "probability" in entry else f"error {entry['error']:+.4g}"
         cells = entry.get("cells", {})
         found.append(

@@ -26,7 +26,7 @@ KEPT = ("weights", "statistics", "state", "cache")      # places of their own in
 FLAT = ("weights", "gradients")                         # one call may touch many tensors of these
 
 
-def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
+def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, lookups=None):
     """A Program of everything that `outputs`, gradients and updates need.  The graph is left as it was.
 
     outputs    {name: tensor}; a tensor that lies in a buffer (a weight, a cache) stays there
@@ -35,6 +35,8 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
     seeds      {loss: tensor of its shape}; by default slot `loss_scale` for every element
     updates    a function without arguments that emits the optimizer's calls; they must update exactly the weights that have
                a gradient here.  It may return {name: tensor}: further outputs, such as the norm of all gradients
+    lookups    {table: (looked up, function)}: the gradients of these weights are not formed.  function(gradient of what was looked
+               up) -> (ids, rows, count) is what `updates` finds in `graph.rows`, by the table's name
     table      kernels; by default those of this processor
     Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
     clock = [time.perf_counter()]
@@ -44,7 +46,7 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
     outputs = dict(outputs)
     try:
         graph.segment = "backward"
-        pinned = _gradients(graph, outputs, gradients or {}, seeds or {})
+        pinned = _gradients(graph, outputs, gradients or {}, seeds or {}, lookups or {})
         graph.segment, first = "update", len(graph.calls)
         if updates is not None:
             more = updates()
@@ -58,6 +60,7 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None):
         return Planner(graph, device, outputs, work, clock).program
     finally:
         _restore(graph, kept)
+        graph.rows = {}
 
 
 def _state(graph):
@@ -71,11 +74,11 @@ def _restore(graph, kept):
 
 
 # ---- what is to be done ------------------------------------------------------------------------------------------------
-def _gradients(graph, outputs, gradients, seeds):
+def _gradients(graph, outputs, gradients, seeds, lookups):
     """Makes the gradients; returns the sums that bring those of weights into their buffer."""
-    found = {}
+    found, tables = {}, {id(looked_up): (t, function) for t, (looked_up, function) in lookups.items()}
     for loss, tensors in gradients.items():
-        tensors = list(dict.fromkeys(tensors))
+        tensors = [lookups[t][0] if t in lookups else t for t in dict.fromkeys(tensors)]
         seed = seeds.get(loss)
         if seed is None:
             seed = declared("fill")(Slot("loss_scale"), S=loss.size, graph=graph).reshape(*loss.shape)
@@ -83,6 +86,10 @@ def _gradients(graph, outputs, gradients, seeds):
             found.setdefault(id(t), (t, []))[1].append(d)
     pinned = []
     for t, parts in found.values():
+        if id(t) in tables:
+            table, function = tables[id(t)]
+            graph.rows[table.name] = function(graph.sum(parts))
+            continue
         if t.buffer == "weights" and t.base is None:
             offset = graph.parameters.places[t.name].offset // DTYPES[t.dtype]
             total = Tensor(graph, t.shape, t.dtype, None, "gradients", t.name, None, offset)
@@ -144,7 +151,7 @@ def _check_updates(graph, work, pinned):
                     start = _offset(graph, r) + (t.offset * DTYPES[t.dtype] if t.base is not None else 0)
                     touched.append((start, start + t.bytes))
     touched.sort()
-    having, stray, at = {s.total.name for s in pinned}, [], 0
+    having, stray, at = {s.total.name for s in pinned} | set(graph.rows), [], 0
     places = sorted([(p.offset, n) for n, p in graph.parameters.places.items() if p.buffer == "weights"])
     for offset, name in places:
         place = graph.parameters.places[name]

@@ -39,7 +39,7 @@ cdef class Graph:
     cdef public bint wide, again, lowering
     cdef public str precision, product, segment, path
     cdef public list calls, tape
-    cdef public dict leaves, updates, newest
+    cdef public dict leaves, updates, newest, rows
     cdef public Py_ssize_t depth, nodes, versions
 
     cpdef str dtype(self, str name)

@@ -236,6 +236,7 @@ class Graph:
         self.again = False          # a recomputation is running
         self.updates = {}           # id of memory -> [(start, stop, version)] in elements: updates in place
         self.newest = {}            # id of a leaf -> its newest version
+        self.rows = {}              # name of a table -> its gradient as (ids, rows, count), while `plan` makes updates
         self.versions = 0
         self.lowering = False       # the planner is at work: versions were checked before
 

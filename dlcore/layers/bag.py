@@ -17,18 +17,19 @@ class WeightedBag(Layer):
 
         out[b] = sum_l w[ids[b, l]] table[ids[b, l]] / sqrt(sum_l w[ids[b, l]]**2)
 
-    ids: i32[B, L], 0 is padding   returns f32[B, output_dim].   The weights w are not trained: `set_importance`."""
+    ids: i32[B, L], 0 is padding   returns f32[B, output_dim].   The weights w are not trained: `set_importance`.
+    sparse: a step updates only the rows that its batch looks up; see `Embedding`."""
 
     input_dtype = "int32"
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: str | Initializer = "random_uniform",
-                 **options: Any):
+                 sparse: bool = False, **options: Any):
         super().__init__(**options)
         for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
             if not isinstance(size, int) or size < 1:
                 raise UsageError(f"WeightedBag's {name} is a positive number", got=repr(size))
         self.input_dim, self.output_dim = input_dim, output_dim
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.sparse, self.embeddings_initializer = bool(sparse), initializers.get(embeddings_initializer)
 
     def build(self, input_shape: Shape) -> None:
         if len(input_shape) != 2:
@@ -48,7 +49,8 @@ class WeightedBag(Layer):
             trace.limit(ids, self.input_dim)
         B, L = ids.shape
         w = ops.embedding(self.importance, ids).reshape(B, L)
-        total = ops.scale(ops.sequence_mean(ops.scale_steps(ops.embedding(self.embeddings, ids), w)), float(L))
+        vectors = trace.lookup(self.embeddings, ids) if trace and self.sparse else ops.embedding(self.embeddings, ids)
+        total = ops.scale(ops.sequence_mean(ops.scale_steps(vectors, w)), float(L))
         length = ops.sqrt(ops.shift(ops.row_sum(ops.mul(w, w)), 1e-12))
         share = ops.reciprocal(length).reshape(B, 1)
         return ops.scale_steps(total.reshape(B, 1, self.output_dim), share).reshape(B, self.output_dim)

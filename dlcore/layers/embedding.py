@@ -16,19 +16,22 @@ from dlcore.layers.trace import current
 class Embedding(Layer):
     """A learned vector for each of `input_dim` ids.   ids: i32[B, ...]   returns f32[B, ..., output_dim]
 
-    mask_zero  id 0 is padding: layers that follow leave those steps out.
+    mask_zero  id 0 is padding: layers that follow leave those steps out
+    sparse     a step updates only the rows that its batch looks up, and their state: for large tables.  Adam is lazy then, as
+               PyTorch's SparseAdam; weight decay is that of these rows.  With SGD without momentum, Adagrad, Adam and AdamW; where
+               gradients are accumulated or something else reads the table too (tied outputs, penalties), all rows are updated
     Data with an id outside 0 .. input_dim - 1 is refused before it is used (DataError with row and position)."""
 
     input_dtype = "int32"
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: str | Initializer = "random_uniform",
-                 mask_zero: bool = False, **options: Any):
+                 mask_zero: bool = False, sparse: bool = False, **options: Any):
         super().__init__(**options)
         for name, size in (("input_dim", input_dim), ("output_dim", output_dim)):
             if not isinstance(size, int) or size < 1:
                 raise UsageError(f"Embedding's {name} is a positive number", got=repr(size))
         self.input_dim, self.output_dim, self.mask_zero = input_dim, output_dim, mask_zero
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.sparse, self.embeddings_initializer = bool(sparse), initializers.get(embeddings_initializer)
 
     def build(self, input_shape: Shape) -> None:
         self.embeddings = self.add_weight("embeddings", (self.input_dim, self.output_dim), self.embeddings_initializer)
@@ -40,7 +43,7 @@ class Embedding(Layer):
         trace = current()
         if trace:
             trace.limit(ids, self.input_dim)
-        return ops.embedding(self.embeddings, ids)
+        return trace.lookup(self.embeddings, ids) if trace and self.sparse else ops.embedding(self.embeddings, ids)
 
     def compute_mask(self, inputs, mask=None):
         return ops.id_mask(inputs) if self.mask_zero and inputs.ndim == 2 else mask

@@ -30,6 +30,7 @@ class Trace:
         self.masks: dict[int, tuple[Tensor, Tensor]] = {}
         self.limits: dict[int, tuple[Tensor, int]] = {}
         self.penalties: list[Tensor] = []
+        self.lookups: dict[int, tuple[Tensor, Tensor, Tensor]] = {}     # id(table) -> (table, ids, what was looked up)
         self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
         self.tables: dict[tuple[Any, ...], Any] = {}
 
@@ -52,6 +53,24 @@ class Trace:
         """Remembers that `out` is activation(logits), so that a loss can be computed on the logits.  Returns `out`."""
         self.origins[id(out)] = out, activation, logits
         return out
+
+    def lookup(self, table: Tensor, ids: Tensor) -> Tensor:
+        """The rows of a table whose gradient may be held as rows."""
+        from dlcore import ops
+        out = ops.embedding(table, ids)
+        self.lookups[id(table)] = table, ids, out
+        return out
+
+    def sparse(self) -> dict[Tensor, tuple[Tensor, Any]]:
+        """`lookups` for the planner: of tables that nothing else of the model reads."""
+        from dlcore import ops
+        found = {}
+        for table, ids, out in self.lookups.values():
+            readers = [e for e in self.graph.tape if any(t is table for t in e.inputs)]
+            if len(readers) == 1 and any(t is out for t in readers[0].outputs):
+                flat, (V, D) = ids.reshape(ids.size), table.shape
+                found[table] = out, lambda dout, flat=flat, V=V, D=D: ops.row_gradient(dout.reshape(flat.size, D), flat, V)
+        return found
 
     def limit(self, ids: Tensor, count: int) -> None:
         """Remembers that `ids` must lie in 0 .. count - 1."""

@@ -28,12 +28,14 @@ class Part:
     """Weights that one call updates, and what the kernels of all optimizers take.
 
     weights   side by side; gradient, weight: these as flat tensors, f32[S] with the padding between them
-    rate      factor of the learning rate;   l2: decay added to the gradient;   decay: decoupled from it"""
+    rate      factor of the learning rate;   l2: decay added to the gradient;   decay: decoupled from it
+    rows      of a table whose gradient is held as rows: (ids i32[N], how many of them are there i64[1]); gradient is f32[N, D]"""
 
     weights: list[Any]
     rate: float
     l2: float
     decay: float
+    rows: tuple[Any, Any] | None = None
     gradient: Any = None
     weight: Any = None
     status: Any = None
@@ -45,9 +47,22 @@ class Part:
         """The first arguments of every update kernel: see `COMMON`."""
         return self.gradient, self.status, self.factor, LR, self.rate, self.limit, self.l2, self.decay
 
+    @property
+    def common_rows(self) -> tuple[Any, ...]:
+        """The same for kernels that update rows: see `ROWS`."""
+        assert self.rows is not None
+        return *self.common, *self.rows
+
+    def table(self, flat: Any) -> Any:
+        """A flat tensor of this part in the shape of its one weight, f32[V, D]."""
+        return flat.view(self.weights[0].shape, 0)
+
 
 # how the spec of every update kernel begins: factor * gradient, cut at +-limit, is what is taken; lr * rate is the learning rate
-COMMON = "gradient: f32[S], status: i64[1], factor: f32[1]?, lr: f32, rate: f32, limit: f32, l2: f32, decay: f32"
+TAKEN = "status: i64[1], factor: f32[1]?, lr: f32, rate: f32, limit: f32, l2: f32, decay: f32"
+COMMON = f"gradient: f32[S], {TAKEN}"
+# and of the kernels that update rows of a table, of which `count` are there
+ROWS = f"gradient: f32[N, D], {TAKEN}, ids: i32[N], count: i64[1]"
 
 
 class Optimizer:
@@ -137,11 +152,14 @@ class Optimizer:
     def update(self, graph: Any, weights: list[Any]) -> Any:
         """Puts the calls that update these weights by their gradients into the segment `update` of the graph.
 
+        Of a table in `graph.rows` only the rows of its gradient are updated, with their state: UsageError where the optimizer
+        has no such update.
         Returns the norm of all gradients (f32[1]), which a program may have as an output."""
         with graph.in_segment("update"):
             parts = self.parts(graph, weights)
             for part in parts:
-                part.gradient = graph.flat("gradients", part.weights)
+                if part.rows is None:
+                    part.gradient = graph.flat("gradients", part.weights)
                 part.weight = graph.flat("weights", part.weights)
             norms = [norm(part.gradient) for part in parts]
             total = norms[0] if len(norms) == 1 else norm(concat(norms))
@@ -155,7 +173,7 @@ class Optimizer:
                 part.status, part.factor, part.limit = status, shared, self.clipvalue or NO_LIMIT
                 if self.clipnorm is not None:
                     part.factor = scaled(clip_factor(scaled(own, scale), self.clipnorm), scale)
-                self.update_part(graph, part)
+                (self.update_part if part.rows is None else self.update_rows)(graph, part)
                 if self.use_ema:
                     average_call(status, self.ema_momentum, STEP, self.ema_overwrite_frequency or 0,
                                  graph.flat("weights", part.weights), self.state(graph, "ema", part))
@@ -175,10 +193,13 @@ class Optimizer:
             raise UsageError("an optimizer got no weights to update")
         parts = []
         for (rate, decay), names in alike.items():
-            runs = graph.parameters.runs(names)
+            l2, decoupled = (0.0, decay) if self.decoupled_weight_decay else (decay, 0.0)
+            for n in [n for n in names if n in graph.rows]:
+                ids, sums, count = graph.rows[n]
+                parts.append(Part([named[n]], rate, l2, decoupled, (ids, count), sums))
+            runs = graph.parameters.runs([n for n in names if n not in graph.rows])
             if self.each or self.clipnorm is not None:
                 runs = [[n] for run in runs for n in run]
-            l2, decoupled = (0.0, decay) if self.decoupled_weight_decay else (decay, 0.0)
             parts += [Part([named[n] for n in run], rate, l2, decoupled) for run in runs]
         return parts
 
@@ -195,6 +216,16 @@ class Optimizer:
 
     def update_part(self, graph: Any, part: Part) -> None:
         raise NotImplementedError
+
+    def update_rows(self, graph: Any, part: Part) -> None:
+        """The same for a part that has rows."""
+        self.check_rows()
+        raise NotImplementedError
+
+    def check_rows(self) -> None:
+        """UsageError where this optimizer cannot update single rows of a table: where rows without a gradient move too."""
+        raise UsageError(f"{type(self).__name__} has no sparse update", expected="SGD without momentum, Adagrad, Adam or AdamW "
+                         "without AMSGrad", hint="another optimizer, or sparse=False")
 
 
 def scaled(x: Any, scale: Any) -> Any:

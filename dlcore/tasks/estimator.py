@@ -52,6 +52,7 @@ class Estimator:
     val_split: float
     random_state: int | None
     training: Mapping[str, Any] | None = None      # further settings: see `dlcore.tasks.recipe`
+    _tables = False             # whether its networks look ids up in tables
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------------------
 
@@ -96,7 +97,8 @@ class Estimator:
     def sections(self) -> dict[str, dict[str, Any]]:
         """The parameters as a configuration groups them, but for the seed: see `Task.defaults`."""
         params = {**_plain(self.get_params()), "batch": self.batch_size, **recipe.of(self)}
-        own = {**self._own, "train": (*self._own.get("train", ()), *(recipe.KEYS if "training" in params else ()))}
+        keys = [key for key in recipe.KEYS if self._tables or key != "sparse"] if "training" in params else []
+        own = {**self._own, "train": (*self._own.get("train", ()), *keys)}
         return {section: {name.replace("_", "-"): params[name] for name in (*names, *own.get(section, ()))}
                 for section, names in self._sections.items()}
 

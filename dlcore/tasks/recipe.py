@@ -25,6 +25,8 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "l2": (0.0, "a number from 0", lambda v: _number(v, 0)),
     "clip": (0.0, "the greatest norm of the gradients; 0: as they are", lambda v: _number(v, 0)),
     "accumulate": (1, "a whole number from 1", lambda v: _count(v)),
+    "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
+               lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
@@ -63,7 +65,9 @@ def check(params: Any) -> None:
             raise UsageError(f"training has no setting {key!r}", expected=", ".join(KEYS))
         if not KEYS[key][2](value):
             raise UsageError(f"{key} = {value!r} is of no use", expected=KEYS[key][1])
-    optimizer(params)
+    made = optimizer(params)
+    if of(params)["sparse"]:
+        made.check_rows()
     schedule(params, 10, 2)
 
 
@@ -71,7 +75,8 @@ def optimizer(params: Any) -> Any:
     """The optimizer of an estimator's parameters, with its learning rate as a number."""
     from dlcore import optim
     settings = of(params)
-    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if params.optimizer == "sgd" else {}
+    pushed = params.optimizer == "sgd" and not settings["sparse"]      # momentum moves every row in every step
+    options: dict[str, Any] = {"momentum": 0.9, "nesterov": True} if pushed else {}
     if params.optimizer != "adam" or params.weight_decay:
         options |= {"weight_decay": params.weight_decay, "decoupled_weight_decay": True}
     if settings["clip"]:
@@ -132,6 +137,11 @@ def prepare(network: Model, params: Any) -> list[str]:
             raise UsageError("no weight of the model to begin with fits", where=settings["init"],
                              hint="its layers need the names and shapes of this network's")
         said.append(f"begins with {len(taken)} of {len(network.variables)} weights of {settings['init']}")
+    if settings["sparse"]:
+        tables = [layer for layer in network.all_layers() if hasattr(layer, "sparse")]
+        for layer in tables:
+            layer.sparse = True
+        said.append(f"updated row by row: {', '.join(layer.name for layer in tables) or 'nothing, the network has no table'}")
     if settings["l1"] or settings["l2"]:
         from dlcore.layers.regularizers import L1L2
         for variable in network.trainable_variables:

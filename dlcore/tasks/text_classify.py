@@ -73,6 +73,7 @@ class _Text(Estimator):
     lr: Any = _ByArchitecture()
     weight_decay: Any = _ByArchitecture()
     columns: str = ""                   # "text,label": those of the file trained on
+    _tables = True
 
     def __init__(self, arch: str = "ngrams", tokenizer: str = "word", vocabulary: int = 50_000, least: int = 1, max_len: int = 0,
                  long: str = "truncate", embed: int | None = None, hidden: Sequence[int] | None = None,

@@ -114,7 +114,9 @@ def make(model: Model, s: Signature) -> Program:
         def updates() -> dict[str, Tensor]:
             ops.check_finite(weighted, graph.status)
             return {"norm": model.optimizer.update(graph, weights)}
-        return plan(graph, {"sums": sums}, gradients=gradients, seeds=seeds, updates=updates)
+        lookups = {} if model.optimizer.accumulates else trace.sparse()
+        return plan(graph, {"sums": sums}, gradients=gradients, seeds=seeds, updates=updates,
+                    lookups={table: found for table, found in lookups.items() if table in weights})
 
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor | None:

@@ -5,15 +5,32 @@ import numpy as np
 import pytest
 
 import dlcore as dl
-from dlcore.errors import DivergedError, UsageError
+from dlcore.errors import DataError, DivergedError, UsageError
 from dlcore.layers import Dense, Dropout
+from dlcore.layers.initializers import generator, philox_key
 from dlcore.optim import SGD, Adam
+from dlcore.runtime.permutation import permutation
 from dlcore.training import ArrayFeed, Loop, TrainingState, dataset
+from dlcore.training.feed import SHUFFLE, order
 
 
 def data(rows=70, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal((rows, 4)).astype(np.float32), rng.integers(0, 3, rows)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 8, 9, 1000, 4097])
+def test_the_order_of_an_epoch_is_numpys(rows):
+    """Drawn in a way of its own, to the same numbers."""
+    for epoch in range(3):
+        expected = generator(7, SHUFFLE, epoch).permutation(rows)
+        got = order(rows, 7, epoch, True)
+        assert got.dtype == np.int32 and np.array_equal(got, expected)
+
+
+def test_too_many_rows_for_an_order():
+    with pytest.raises(DataError, match="too many rows"):
+        permutation(1 << 31, philox_key(0))
 
 
 def make(optimizer=None):

@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from dlcore.graph import call
-from dlcore.optim.base import COMMON, Optimizer, Part, checked
+from dlcore.optim.base import COMMON, ROWS, Optimizer, Part, checked
 
 adagrad_call = call(f"adagrad({COMMON}, initial: f32, eps: f32 -> ~weight: f32[S], ~squares: f32[S])", over="S", flops="11 * S")
+adagrad_rows_call = call(f"adagrad_rows({ROWS}, initial: f32, eps: f32 -> ~weight: f32[V, D], ~squares: f32[V, D])", over="N",
+                         flops="11 * N * D")
 
 
 class Adagrad(Optimizer):
@@ -32,3 +34,10 @@ class Adagrad(Optimizer):
     def update_part(self, graph: Any, part: Part) -> None:
         adagrad_call(*part.common, self.initial_accumulator_value, self.epsilon, part.weight,
                      self.state(graph, "squares", part))
+
+    def update_rows(self, graph: Any, part: Part) -> None:
+        adagrad_rows_call(*part.common_rows, self.initial_accumulator_value, self.epsilon, part.table(part.weight),
+                          part.table(self.state(graph, "squares", part)))
+
+    def check_rows(self) -> None:
+        return

@@ -5,6 +5,9 @@ regularization, 2019) and AMSGrad (Reddi et al., On the convergence of Adam and 
     m = beta1 m + (1 - beta1) g,    v = beta2 v + (1 - beta2) g**2          top = max(top, v)                   (AMSGrad)
     weight -= lr / (1 - beta1**step) * m / (sqrt(v / (1 - beta2**step)) + eps)                                  (top for v)
 
+Of a table whose gradient is held as rows only these rows are updated, m and v with them (lazily, as PyTorch's SparseAdam): a row
+that is not looked up stays where it is, and its moments do not decay.
+
 The kernel is given 1 - beta instead of beta: 1 - float32(0.999) is off by 1e-5.  The two corrections are computed once per call.
 """
 from __future__ import annotations
@@ -13,12 +16,14 @@ from typing import Any
 
 from dlcore.graph import call
 from dlcore.ops.slots import STEP
-from dlcore.optim.base import COMMON, Optimizer, Part, checked
+from dlcore.optim.base import COMMON, ROWS, Optimizer, Part, checked
 
 adam_call = call(f"adam({COMMON}, step: i64, rest1: f32, rest2: f32, eps: f32 -> ~weight: f32[S], ~m: f32[S], ~v: f32[S])",
                  over="S", flops="16 * S")
 amsgrad_call = call(f"amsgrad({COMMON}, step: i64, rest1: f32, rest2: f32, eps: f32"
                     " -> ~weight: f32[S], ~m: f32[S], ~v: f32[S], ~top: f32[S])", over="S", flops="17 * S")
+adam_rows_call = call(f"adam_rows({ROWS}, step: i64, rest1: f32, rest2: f32, eps: f32"
+                      " -> ~weight: f32[V, D], ~m: f32[V, D], ~v: f32[V, D])", over="N", flops="16 * N * D")
 
 
 class Adam(Optimizer):
@@ -47,6 +52,16 @@ class Adam(Optimizer):
             amsgrad_call(*given, self.state(graph, "top", part))
         else:
             adam_call(*given)
+
+    def update_rows(self, graph: Any, part: Part) -> None:
+        self.check_rows()
+        m, v = self.state(graph, "m", part), self.state(graph, "v", part)
+        adam_rows_call(*part.common_rows, STEP, 1 - self.beta_1, 1 - self.beta_2, self.epsilon,
+                       *[part.table(t) for t in (part.weight, m, v)])
+
+    def check_rows(self) -> None:
+        if self.amsgrad:
+            super().check_rows()
 
 
 class AdamW(Adam):

@@ -51,3 +51,21 @@ def amsgrad(gradient, status, factor, lr, rate, limit, l2, decay, step, rest1, r
             most = second if second > top[i] else top[i]
             m[i], v[i], top[i] = first, second, most
             weight[i] = adam_update(weight[i] * kept, first, most, pace, root, eps)
+
+
+@kernel
+def adam_rows(gradient, status, factor, lr, rate, limit, l2, decay, ids, count, step, rest1, rest2, eps, weight, m, v, begin):
+    if status[0] == 0:
+        scale = factor[0] if factor.shape[0] > 0 else np.float32(1)
+        pace = -lr * rate / math.expm1(np.float32(step) * math.log1p(-rest1))
+        root = np.float32(1) / math.sqrt(-math.expm1(np.float32(step) * math.log1p(-rest2)))
+        kept = np.float32(1) - lr * rate * decay
+        for n in range(gradient.shape[0]):
+            if begin + n < count[0]:
+                r = ids[n]
+                for j in range(gradient.shape[1]):
+                    g = taken(gradient[n, j], weight[r, j], scale, limit, l2)
+                    first = moment(m[r, j], g, rest1)
+                    second = moment(v[r, j], g * g, rest2)
+                    m[r, j], v[r, j] = first, second
+                    weight[r, j] = adam_update(weight[r, j] * kept, first, second, pace, root, eps)

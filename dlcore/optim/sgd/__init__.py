@@ -12,11 +12,12 @@ from typing import Any
 
 from dlcore.errors import UsageError
 from dlcore.graph import call
-from dlcore.optim.base import COMMON, Optimizer, Part, checked
+from dlcore.optim.base import COMMON, ROWS, Optimizer, Part, checked
 
 sgd_call = call(f"sgd({COMMON} -> ~weight: f32[S])", over="S", flops="5 * S")
 sgd_momentum_call = call(f"sgd_momentum({COMMON}, momentum: f32, nesterov: i64 -> ~weight: f32[S], ~velocity: f32[S])",
                          over="S", flops="9 * S")
+sgd_rows_call = call(f"sgd_rows({ROWS} -> ~weight: f32[V, D])", over="N", flops="5 * N * D")
 
 
 class SGD(Optimizer):
@@ -40,3 +41,11 @@ class SGD(Optimizer):
             return
         velocity = self.state(graph, "velocity", part)
         sgd_momentum_call(*part.common, self.momentum, int(self.nesterov), part.weight, velocity)
+
+    def update_rows(self, graph: Any, part: Part) -> None:
+        self.check_rows()
+        sgd_rows_call(*part.common_rows, part.table(part.weight))
+
+    def check_rows(self) -> None:
+        if self.momentum:
+            super().check_rows()

@@ -29,3 +29,16 @@ def sgd_momentum(gradient, status, factor, lr, rate, limit, l2, decay, momentum,
             v = momentum * velocity[i] + g
             velocity[i] = v
             weight[i] = weight[i] * kept - pace * (ahead * g + behind * v)
+
+
+@kernel
+def sgd_rows(gradient, status, factor, lr, rate, limit, l2, decay, ids, count, weight, begin):
+    if status[0] == 0:
+        scale = factor[0] if factor.shape[0] > 0 else np.float32(1)
+        pace = lr * rate
+        kept = np.float32(1) - pace * decay
+        for n in range(gradient.shape[0]):
+            if begin + n < count[0]:
+                v = ids[n]
+                for j in range(gradient.shape[1]):
+                    weight[v, j] = weight[v, j] * kept - pace * taken(gradient[n, j], weight[v, j], scale, limit, l2)
