@@ -49,6 +49,21 @@ LOWERINGS: dict[str, list[Lowering]] = {}  # call's name -> alternatives in orde
 INTRINSICS: dict[Any, Intrinsic] = {}  # Numba's intrinsic -> its name and C body
 
 
+def _for_cpu(function: Function) -> Any:
+    from dlcore.compiler.emit import dispatcher
+
+    return dispatcher(function)
+
+
+_dispatcher: Callable[[Any], Any] = _for_cpu
+
+
+def set_dispatcher(made: Callable[[Any], Any]) -> None:
+    """In a process that compiles for another device: how a formula or helper becomes what Numba calls there."""
+    global _dispatcher
+    _dispatcher = made
+
+
 @dataclass(eq=False)
 class Function:
     """A Python function that kernels call.  In plain Python it is that function; Numba sees a dispatcher of its own.
@@ -68,9 +83,7 @@ class Function:
 
     @cached_property
     def dispatcher(self) -> Any:
-        from dlcore.compiler.emit import dispatcher
-
-        return dispatcher(self)
+        return _dispatcher(self)
 
     @property
     def _numba_type_(self) -> Any:

@@ -204,6 +204,11 @@ class Spec:
         return bound[item.dtype] if item.dtype in bound else widened(item.dtype) if wide else item.dtype
 
 
+def whole_size(spec: Spec, text: str) -> str:
+    """A size expression in the form that `Spec.value` evaluates; SpecError where it cannot be read."""
+    return _Parser(spec, text).whole_size()
+
+
 def widened(dtype: str) -> str:
     """`wide` plans read f32 as f64, so that finite differences run on the kernels that ship."""
     return "f64" if dtype == "f32" else dtype

@@ -1,0 +1,197 @@
+"""The build for CUDA: kernels that are missing from the cache, workers that make them, the archive and its index.
+
+`kernels_cuda.json`   calls, lowerings, and for each entry its launch shape, ptxas' report and the places of its PTX and cubins in
+`kernels_cuda.bin`    pieces, each compressed by zlib
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlcore.compiler import rooms
+from dlcore.compiler.build import ROOT, locked, replace
+from dlcore.compiler.cuda import entry, toolkit
+from dlcore.compiler.cuda.language import CUDA_LOWERINGS, KERNELS, CudaKernel
+from dlcore.compiler.digest import describe
+from dlcore.compiler.gate import CompileError
+from dlcore.compiler.language import Function
+from dlcore.compiler.rooms import PACKAGE
+from dlcore.graph.declaration import DECLARATIONS
+from dlcore.graph.spec import Spec
+
+VERSION = 1
+INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
+SOURCES = ("toolkit.py", "intrinsics.py")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One entry: a kernel for one choice of dtypes."""
+
+    kernel: CudaKernel
+    spec: Spec
+    bound: tuple[tuple[str, str], ...]
+
+    @property
+    def dtypes(self) -> str:
+        return self.spec.key(dict(self.bound))
+
+    @property
+    def symbol(self) -> str:
+        return f"dl_{self.spec.name}_{self.dtypes}"
+
+    def digest(self) -> str:
+        parts = [_toolchain(), self.symbol, repr(self.bound), self.spec.text, self.spec.over, repr(self.spec.lists)]
+        made = entry.build(self.kernel, self.spec)
+        parts += [made.text, made.blocks, str(made.block)]
+        parts += describe(Function(self.kernel.python, inline=True))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _toolchain() -> str:
+    sources = [hashlib.sha256((Path(__file__).parent / name).read_bytes()).hexdigest() for name in SOURCES]
+    return "\n".join([toolkit.NUMBA_CUDA, repr(toolkit.CAPABILITY), repr(toolkit.ARCHES), *sources])
+
+
+def room_modules() -> list[str]:
+    found = [p for family in ("ops", "optim") for p in sorted((PACKAGE / family).glob("*/cuda.py"))]
+    return [f"dlcore.{p.parent.parent.name}.{p.parent.name}.cuda" for p in found]
+
+
+def load(modules: list[str] | None = None) -> list[str]:
+    """Imports the rooms' device files, filling the registries; returns their faults."""
+    faults = []
+    for module in room_modules() if modules is None else modules:
+        try:
+            importlib.import_module(module)
+        except Exception as e:  # a room's own fault is reported beside those of the others
+            faults.append(f"{module}: {type(e).__name__}: {e}")
+    return faults
+
+
+def jobs() -> list[Job]:
+    found = []
+    for name, kernels in sorted(KERNELS.items()):
+        spec = rooms.spec_of(name)
+        for bound in spec.variants():
+            serving = [k for k in kernels if k.serves(spec.key(bound))]
+            if len(serving) > 1:
+                raise CompileError(f"{len(serving)} CUDA kernels {name!r} for {spec.key(bound)}")
+            found += [Job(k, spec, tuple(bound.items())) for k in serving]
+    return found
+
+
+def _start(modules: list[str] | None) -> None:
+    toolkit.prepare()
+    load(modules)
+
+
+def _compile(symbol: str, path: str) -> str:
+    """Runs in a worker: the fault, or ''."""
+    try:
+        job = next(j for j in jobs() if j.symbol == symbol)
+        made = compile_job(job)
+        unfinished = Path(path).with_suffix(f".{os.getpid()}")
+        unfinished.write_text(json.dumps(made))
+        unfinished.rename(path)
+    except Exception as e:  # whatever is wrong with one kernel is reported, and the next one is compiled
+        return f"{symbol}: {type(e).__name__}: {e}"
+    return ""
+
+
+def compile_job(job: Job) -> dict[str, Any]:
+    """PTX, cubins (base64) and reports of a job."""
+    ptx, made = toolkit.to_ptx(job.kernel, job.spec, dict(job.bound), job.symbol)
+    cubins, reports = {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for arch in toolkit.ARCHES:
+            data, reports[arch] = toolkit.to_cubin(ptx, arch, Path(folder))
+            cubins[arch] = base64.b64encode(data).decode()
+    return {"ptx": ptx, "cubins": cubins, "reports": reports, "blocks": made.blocks, "block": made.block}
+
+
+@dataclass
+class CudaBuild:
+    """What to build, and where; as `dlcore.compiler.build.Build`."""
+
+    output: Path
+    workers: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cache: Path = ROOT / "build" / "kernels"
+    modules: list[str] | None = None
+    say: Callable[[str], None] = print
+
+    def run(self) -> None:
+        """Builds; CompileError lists every fault, after everything else has been built."""
+        toolkit.prepare()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with locked(self.cache / "cuda.lock", self.say):
+            faults = load(self.modules)
+            for name, alternatives in CUDA_LOWERINGS.items():
+                try:
+                    rooms.check_lowerings(name, alternatives)
+                except Exception as e:  # reported beside the others
+                    faults.append(f"lowering of {name}: {e}")
+            found = jobs()
+            paths = {job.symbol: self.cache / f"{job.digest()}.cuda" for job in found}
+            absent = [job.symbol for job in found if not paths[job.symbol].exists()]
+            if absent:
+                self.say(f"compiling {len(absent)} of {len(found)} kernels for {', '.join(toolkit.ARCHES)}")
+                faults += self.compile(absent, paths)
+            self.finish([job for job in found if paths[job.symbol].exists()], paths)
+        if faults:
+            raise CompileError(f"{len(faults)} faults in the CUDA kernels\n" + "\n".join(faults))
+
+    def compile(self, absent: list[str], paths: dict[str, Path]) -> list[str]:
+        """Spawned processes, because Numba is not fork-safe once it has run; one job at a time each."""
+        context = multiprocessing.get_context("spawn")
+        workers = max(1, min(self.workers, len(absent)))
+        with context.Pool(workers, _start, (self.modules,)) as pool:
+            return [f for f in pool.starmap(_compile, [(s, str(paths[s])) for s in absent], chunksize=1) if f]
+
+    def finish(self, built: list[Job], paths: dict[str, Path]) -> None:
+        """The archive and its index, each replaced at once, and only if it changes."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        archive = bytearray()
+
+        def piece(data: bytes) -> list[int]:
+            packed = zlib.compress(data, 9)
+            archive.extend(packed)
+            return [len(archive) - len(packed), len(packed)]
+
+        calls: dict[str, Any] = {}
+        for name, declaration in sorted(DECLARATIONS.items()):
+            spec = declaration.spec
+            calls[name] = {"spec": spec.text, "over": spec.over, "flops": declaration.flops, "F": list(spec.lists["F"])}
+            calls[name] |= {"G": list(spec.lists["G"]), "entries": {}}
+        for job in built:
+            made = json.loads(paths[job.symbol].read_text())
+            calls[job.spec.name]["entries"][job.dtypes] = {
+                "symbol": job.symbol,
+                "blocks": made["blocks"],
+                "block": made["block"],
+                "reports": made["reports"],
+                "ptx": piece(made["ptx"].encode()),
+                "cubins": {arch: piece(base64.b64decode(data)) for arch, data in made["cubins"].items()},
+            }
+        lowerings = {
+            name: [
+                {"steps": [[n, list(r), list(w)] for n, r, w in each.steps], "when": each.when, "product": each.product}
+                for each in alternatives
+            ]
+            for name, alternatives in sorted(CUDA_LOWERINGS.items())
+        }
+        index = {"version": VERSION, "arches": list(toolkit.ARCHES), "bytes": len(archive), "calls": calls}
+        replace(self.output / ARCHIVE, bytes(archive))
+        replace(self.output / INDEX, (json.dumps(index | {"lowerings": lowerings}, indent=1) + "\n").encode())
+        self.say(f"{self.output / ARCHIVE}: {len(built)} CUDA kernels, {len(archive) / 1e6:.2f} MB")

@@ -1,0 +1,5 @@
+"""Average on a GPU: a thread for each weight, with the update of cpu.py."""
+from dlcore.compiler.cuda.language import each
+from dlcore.optim.average import cpu
+
+each(cpu.average)

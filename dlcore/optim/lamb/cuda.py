@@ -1,0 +1,5 @@
+"""LAMB on a GPU: a thread for each weight, with the update of cpu.py."""
+from dlcore.compiler.cuda.language import each
+from dlcore.optim.lamb import cpu
+
+each(cpu.lamb_direction, cpu.lamb)

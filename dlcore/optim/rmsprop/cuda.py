@@ -1,0 +1,5 @@
+"""RMSprop on a GPU: a thread for each weight, with the update of cpu.py."""
+from dlcore.compiler.cuda.language import each
+from dlcore.optim.rmsprop import cpu
+
+each(cpu.rmsprop)

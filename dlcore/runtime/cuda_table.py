@@ -1,0 +1,76 @@
+"""Which kernel serves a call on a GPU: `kernels_cuda.json`, and the code in `kernels_cuda.bin`, read when first asked for."""
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dlcore.errors import DeviceError
+
+BUILD = "pip install '.[cuda-build]' and then: pip wheel --no-build-isolation ."
+INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
+
+
+class CudaTable:
+    """The CUDA kernels of one folder.
+
+    `arches` they were compiled for, `calls[name]` and `lowerings(name)` as the index has them, `constants`: none on a GPU."""
+
+    level = "cuda"
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        try:
+            self.data: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            self.arches: list[str] = self.data["arches"]
+            self.calls: dict[str, dict[str, Any]] = self.data["calls"]
+        except FileNotFoundError:
+            raise DeviceError("this installation has no CUDA kernels", where=str(folder / INDEX),
+                              hint=f"build it where the CUDA tools are: {BUILD}") from None
+        except (OSError, ValueError, KeyError) as error:
+            raise DeviceError(f"the list of CUDA kernels cannot be read: {error}", where=str(folder / INDEX),
+                              hint=BUILD) from error
+        self.constants: dict[str, int] = {}
+
+    def lowerings(self, name: str) -> list[dict[str, Any]]:
+        """What a call is made of on a GPU, alternatives in order; empty where it has a kernel of its own."""
+        return self.data.get("lowerings", {}).get(name, [])
+
+    def has(self, name: str, dtypes: str = "f32") -> bool:
+        return dtypes in self.calls.get(name, {}).get("entries", {})
+
+    def entry(self, name: str, dtypes: str = "f32") -> Mapping[str, Any]:
+        """An entry: symbol, blocks, block, reports, places of its code.  Raises DeviceError."""
+        if not self.has(name, dtypes):
+            raise DeviceError(f"there is no CUDA kernel {name} for {dtypes}", where=str(self.folder), hint=BUILD)
+        return self.calls[name]["entries"][dtypes]
+
+    def ptx(self, name: str, dtypes: str = "f32") -> str:
+        return self._piece(self.entry(name, dtypes)["ptx"]).decode()
+
+    def cubin(self, name: str, dtypes: str, arch: str) -> bytes:
+        """The code for an architecture of `arches`."""
+        return self._piece(self.entry(name, dtypes)["cubins"][arch])
+
+    def _piece(self, place: list[int]) -> bytes:
+        with open(self.folder / ARCHIVE, "rb") as file:
+            file.seek(place[0])
+            packed = file.read(place[1])
+        try:
+            return zlib.decompress(packed)
+        except zlib.error as error:
+            raise DeviceError("the CUDA kernels are damaged", where=str(self.folder / ARCHIVE), hint=BUILD) from error
+
+
+_tables: dict[str, CudaTable] = {}
+
+
+def cuda_table(folder: str | os.PathLike[str] | None = None) -> CudaTable:
+    """The CUDA kernels of the installation, of the folder that `DLCORE_CUDA_KERNELS` names, or of `folder`."""
+    key = os.fspath(folder or os.environ.get("DLCORE_CUDA_KERNELS") or Path(__file__).parent)
+    if key not in _tables:
+        _tables[key] = CudaTable(Path(key).resolve())
+    return _tables[key]

@@ -1,0 +1,186 @@
+"""Instructions that a whole warp takes part in: shuffles, votes, matrices; and copies that go on beside the threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ptx.parse import Instruction, Kernel, PtxError
+
+
+def _reader(kernel: Kernel, o: Any, kind: Any) -> Any:
+    from ptx.instructions import reader
+
+    return reader(kernel, o, kind)
+
+
+def whole_warps(machine: Any, mask: Any) -> np.ndarray:
+    """The warps that take part; PtxError where only some lanes of one do."""
+    if mask is None:
+        return np.arange(machine.T // 32)
+    lanes = mask.reshape(-1, 32)
+    if not (lanes.all(1) == lanes.any(1)).all():
+        raise PtxError("a warp's instruction in divergent code")
+    return np.flatnonzero(lanes.any(1))
+
+
+def _check_members(machine: Any, members: Any, mask: Any) -> Any:
+    """All lanes that the mask names are here."""
+    members = machine.whole(members)
+    here = np.ones(machine.T, bool) if mask is None else mask
+    bits = (here.reshape(-1, 32).astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(1).repeat(32)
+    if (members.astype(np.uint64) & ~bits)[here].any():
+        raise PtxError("a warp's instruction names lanes that are not here")
+    return members
+
+
+def _shuffle(kernel: Kernel, i: Instruction) -> Any:
+    to, way = i.operands[0], next(w for w in i.words if w in ("up", "down", "bfly", "idx"))
+    names = [o.name for o in to.parts] if to.kind == "pair" else [to.name]
+    value, b, c, members = (_reader(kernel, o, np.uint32) for o in i.operands[1:5])
+
+    def act(machine: Any, mask: Any) -> None:
+        _check_members(machine, members(machine), mask)
+        x, lane = machine.whole(value(machine)), machine.lane.astype(np.int64)
+        step, clamp = (machine.whole(r(machine)).astype(np.int64) for r in (b, c))
+        step, segment = step & 31, (clamp >> 8) & 31
+        top, bottom = (lane & segment) | (clamp & 31 & ~segment), lane & segment
+        source = {"up": lane - step, "down": lane + step, "bfly": lane ^ step, "idx": bottom | (step & ~segment)}[way]
+        inside = source >= top if way == "up" else source <= top
+        machine.put(names[0], x[(np.arange(machine.T) & ~31) + np.where(inside, source, lane)], mask)
+        if len(names) > 1:
+            machine.put(names[1], inside, mask)
+
+    return act
+
+
+def _vote(kernel: Kernel, i: Instruction) -> Any:
+    predicate, members = _reader(kernel, i.operands[1], np.bool_), _reader(kernel, i.operands[2], np.uint32)
+
+    def act(machine: Any, mask: Any) -> None:
+        named = _check_members(machine, members(machine), mask)
+        yes = machine.whole(predicate(machine)) & (np.ones(machine.T, bool) if mask is None else mask)
+        bits = (yes.reshape(-1, 32).astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(1).astype(np.uint32).repeat(32) & named
+        made = bits if "ballot" in i.words else bits != 0 if "any" in i.words else bits == named
+        machine.put(i.operands[0].name, made, mask)
+
+    return act
+
+
+def _active(kernel: Kernel, i: Instruction) -> Any:
+    def act(machine: Any, mask: Any) -> None:
+        here = np.ones(machine.T, bool) if mask is None else mask
+        bits = (here.reshape(-1, 32).astype(np.uint64) << np.arange(32, dtype=np.uint64)).sum(1)
+        machine.put(i.operands[0].name, bits.astype(np.uint32).repeat(32), mask)
+
+    return act
+
+
+def _load_matrices(kernel: Kernel, i: Instruction) -> Any:
+    """ldmatrix: 8 by 8 tiles of 16 bits, a row from the address of each lane."""
+    from ptx.instructions import address_of
+
+    count, turned = int(next(w for w in i.words if w in ("x1", "x2", "x4"))[1]), "trans" in i.words
+    address = address_of(kernel, i.operands[1])
+    to = i.operands[0].parts if i.operands[0].kind == "vector" else (i.operands[0],)
+
+    def act(machine: Any, mask: Any) -> None:
+        warps = whole_warps(machine, mask)
+        lanes = (warps[:, None] * 32 + np.arange(8 * count)).ravel()
+        rows = np.zeros(machine.T, bool)
+        rows[lanes] = True
+        threads, memory, at, _ = machine.places(address(machine), "shared", rows, 16)
+        machine.touched("shared", at, 16, threads, None, None)
+        tiles = memory.view(np.uint16)[(at[:, None] >> 1) + np.arange(8)].reshape(warps.size, count, 8, 8)
+        tiles = tiles.transpose(0, 1, 3, 2) if turned else tiles
+        pairs = tiles[..., 0::2].astype(np.uint32) | tiles[..., 1::2].astype(np.uint32) << np.uint32(16)
+        for n, o in enumerate(to):
+            value = np.zeros((machine.T // 32, 32), np.uint32)
+            value[warps] = pairs[:, n].reshape(warps.size, 32)
+            machine.put(o.name, value.ravel(), mask)
+
+    return act
+
+
+def _halves(pairs: np.ndarray) -> np.ndarray:
+    """Two bf16 of each word."""
+    words = np.stack([pairs & np.uint32(0xFFFF), pairs >> np.uint32(16)], -1)
+    return (words << np.uint32(16)).view(np.float32)
+
+
+def _multiply_matrices(kernel: Kernel, i: Instruction) -> Any:
+    """mma.sync m16n8k16 of bf16 with float32 sums; see the PTX manual for which lane holds what."""
+    if "m16n8k16" not in i.words or "bf16" not in i.words:
+        raise PtxError(f"the interpreter does not know {'.'.join(i.words)}")
+    to, *given = i.operands
+    reads = [[_reader(kernel, o, k) for o in v.parts] for v, k in zip(given, (np.uint32, np.uint32, np.float32), strict=True)]
+
+    def act(machine: Any, mask: Any) -> None:
+        warps = whole_warps(machine, mask)
+        W = warps.size
+        a, b, c = ([machine.whole(r(machine)).reshape(-1, 32)[warps].reshape(W, 8, 4) for r in group] for group in reads)
+        A, B, C = np.zeros((W, 16, 16), np.float32), np.zeros((W, 16, 8), np.float32), np.zeros((W, 16, 8), np.float32)
+        for part, (row, column) in zip(a, ((0, 0), (8, 0), (0, 8), (8, 8)), strict=True):
+            A[:, row : row + 8, column : column + 8] = _halves(part).reshape(W, 8, 8)
+        for n, part in enumerate(b):
+            B[:, 8 * n : 8 * n + 8] = _halves(part).reshape(W, 8, 8).transpose(0, 2, 1)
+        for n, part in enumerate(c):
+            C[:, 8 * (n // 2) : 8 * (n // 2) + 8, (n & 1) :: 2] = part
+        D = A @ B + C
+        for n, o in enumerate(to.parts):
+            value = np.zeros((machine.T // 32, 32), np.float32)
+            value[warps] = D[:, 8 * (n // 2) : 8 * (n // 2) + 8, (n & 1) :: 2].reshape(W, 32)
+            machine.put(o.name, value.ravel(), mask)
+
+    return act
+
+
+def _copy(kernel: Kernel, i: Instruction) -> Any:
+    """cp.async: what is copied lands when a wait asks for it, not before."""
+    from ptx.instructions import address_of
+
+    if "commit_group" in i.words:
+        return lambda machine, mask: _commit(machine, mask)
+    if "wait_group" in i.words or "wait_all" in i.words:
+        left = int(i.operands[0].value) if "wait_group" in i.words else 0
+        return lambda machine, mask: _wait(machine, mask, left)
+    to, source, width = address_of(kernel, i.operands[0]), address_of(kernel, i.operands[1]), int(i.operands[2].value)
+
+    def act(machine: Any, mask: Any) -> None:
+        threads, _, at, _ = machine.places(source(machine), "global", mask, width)
+        _, _, place, _ = machine.places(to(machine), "shared", mask, width)
+        machine.touched("global", at, width, threads, None, None)
+        machine.__dict__.setdefault("open", []).append((threads, place, at, width))
+
+    return act
+
+
+def _commit(machine: Any, mask: Any) -> None:
+    """Closes the group of every thread that is here; groups are told apart by thread."""
+    here = np.ones(machine.T, bool) if mask is None else mask
+    machine.waiting.append([here.copy(), [(t[here[t]], p[here[t]], a[here[t]], w) for t, p, a, w in machine.__dict__.get("open", [])]])
+    machine.open = [(t[~here[t]], p[~here[t]], a[~here[t]], w) for t, p, a, w in machine.__dict__.get("open", [])]
+
+
+def _wait(machine: Any, mask: Any, left: int) -> None:
+    """All but the last `left` groups of every thread that is here have landed."""
+    here = np.ones(machine.T, bool) if mask is None else mask
+    later = np.zeros(machine.T, np.int64)
+    for group in reversed(machine.waiting):
+        landing = group[0] & here & (later >= left)
+        later += group[0]
+        for threads, place, at, width in group[1]:
+            mine = landing[threads]
+            if mine.any():
+                machine.touched("shared", place[mine], width, threads[mine], np.zeros(int(mine.sum()), bool), None)
+                bytes_ = np.arange(width)
+                machine.shared[place[mine][:, None] + bytes_] = machine.memory.bytes[at[mine][:, None] + bytes_]
+        group[0] &= ~landing
+    machine.waiting = [g for g in machine.waiting if g[0].any()]
+
+
+MAKERS: dict[str, Callable[[Kernel, Instruction], Any]] = {
+    "shfl": _shuffle, "vote": _vote, "activemask": _active, "ldmatrix": _load_matrices, "mma": _multiply_matrices, "cp": _copy,
+}  # fmt: skip

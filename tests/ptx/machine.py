@@ -1,0 +1,304 @@
+"""Runs PTX with NumPy: one vector holds a register of all threads of many blocks.
+
+The next instruction is always the earliest that some thread stands at, so that threads which parted meet again.  What a GPU does
+not forgive raises PtxError: memory that no array of the launch owns, misaligned addresses, collective instructions in divergent
+code, barriers that never complete, and races: shared memory touched by two warps of a block, or global memory by two warps at all,
+one of them writing another value, with no barrier between.  `shuffle` lets warps run in random order, in which code that lacks a
+barrier or a wait gives other numbers.  Registers and shared memory begin as garbage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ptx.memory import GLOBAL, Memory
+from ptx.parse import Kernel, PtxError, parse
+
+BATCH = 8192  # threads at a time, at most, but always whole blocks
+RUNS, WAITS, GONE, PARKED = range(4)  # of threads; parked: at a warp's instruction, for the other lanes
+MANY = 0xFFF  # in the place of a warp: several
+COLLECTIVE = ("shfl", "vote", "ldmatrix", "mma", "redux")
+
+
+def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], memory: Memory, shuffle: int | None = None) -> int:
+    """Runs a grid of `blocks` blocks; returns how many instructions were taken."""
+    kernel = parse(kernel) if isinstance(kernel, str) else kernel
+    memory.begin_launch()
+    at_once, steps = max(1, BATCH // block), 0
+    for first in range(0, blocks, at_once):
+        machine = Machine(kernel, first, min(at_once, blocks - first), block, blocks, arguments, memory, shuffle)
+        machine.run()
+        steps += machine.steps
+    return steps
+
+
+class Machine:
+    """Some blocks of one launch.
+
+    R        registers: arrays over threads, or numbers where all threads agree
+    pc, status   of each thread, where they have parted; `uniform` is the place where all stand together, -1 else"""
+
+    def __init__(self, kernel: Kernel, first: int, blocks: int, block: int, grid: int, arguments: list[Any], memory: Memory,
+                 shuffle: int | None) -> None:  # fmt: skip
+        from ptx.instructions import compile_instruction
+
+        self.kernel, self.memory, self.blocks, self.block = kernel, memory, blocks, block
+        self.T = T = blocks * block
+        threads = np.arange(T, dtype=np.uint32)
+        self.thread, self.lane = threads % np.uint32(block), threads & np.uint32(31)
+        self.block_of, self.warp_of = (threads // np.uint32(block)).astype(np.int64), (threads >> np.uint32(5)).astype(np.int64)
+        one, zero = np.uint32(1), np.uint32(0)
+        self.special = {"%tid.x": self.thread, "%ntid.x": np.uint32(block), "%ctaid.x": np.uint32(first) + self.block_of.astype(np.uint32),
+                        "%nctaid.x": np.uint32(grid), "%laneid": self.lane, "%warpid": self.thread >> np.uint32(5)}  # fmt: skip
+        self.special |= {f"%{n}.{a}": zero if n in ("tid", "ctaid") else one for n in ("tid", "ntid", "ctaid", "nctaid") for a in "yz"}
+        self.first = first
+        self.arguments = dict(zip((n for n, _ in kernel.parameters), arguments, strict=True))
+        self.R: dict[str, Any] = {}
+        self.shared_size = -(-max(kernel.shared_bytes, 16) // 16) * 16
+        self.shared = np.full(blocks * self.shared_size, 0xCB, np.uint8)
+        self.local_size = -(-max(kernel.local_bytes, 8) // 8) * 8
+        self.local = np.full(T * self.local_size, 0xCB, np.uint8)
+        words = blocks * self.shared_size // 4
+        self.last_write, self.last_read = (np.full(words, -1, np.int64) for _ in range(2))  # key of who touched a word
+        self.epoch = np.ones(blocks, np.int64)  # barriers that a block has passed
+        self.identify()
+        self.pc, self.status = np.zeros(T, np.int64), np.zeros(T, np.int8)
+        self.uniform, self.steps = 0, 0
+        self.waiting: list[list[Any]] = []  # groups of cp.async
+        self.random = np.random.default_rng(shuffle) if shuffle is not None else None
+        compiled = kernel.__dict__.setdefault("compiled", [])
+        if not compiled:
+            compiled += [compile_instruction(kernel, i) for i in kernel.code]
+        self.compiled: list[Callable[[Machine, Any], None]] = compiled
+
+    # ---- order ---------------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        with np.errstate(all="ignore"):
+            if self.random is not None:
+                self.part(0)
+            while True:
+                if self.uniform >= 0:
+                    self.straight(self.uniform, None)
+                    continue
+                running = self.status == RUNS
+                if not running.any():
+                    if (self.status == GONE).all():
+                        return
+                    raise PtxError(f"{self.kernel.name}: {int((self.status != GONE).sum())} threads wait for others for ever, at a "
+                                   f"{'barrier' if (self.status == WAITS).any() else 'collective instruction in divergent code'}")  # fmt: skip
+                if self.random is not None:
+                    some = np.repeat(self.random.random(-(-self.T // 32)) < 0.3, 32)[: self.T] & running
+                    running = some if some.any() else running
+                at = int(self.pc[running].min())
+                mask = running & (self.pc == at)
+                if self.random is None and mask.all():
+                    self.uniform = at
+                else:
+                    self.straight(at, mask)
+
+    def part(self, at: int) -> None:
+        """From now on threads stand at places of their own."""
+        self.uniform = -1
+        self.pc[:] = at
+
+    def straight(self, at: int, mask: Any) -> None:
+        """From an instruction on, up to one that others may come from, or that parts the threads."""
+        code, leaders, first = self.kernel.code, self.kernel.leaders, True
+        while True:
+            if not first and at in leaders and mask is not None:
+                self.pc[mask] = at
+                return
+            first, i = False, code[at]
+            self.steps += 1
+            word = i.words[0]
+            if word in ("bra", "ret", "exit", "bar", "barrier"):
+                if word in ("bar", "barrier") and "warp" in i.words:
+                    at += 1
+                    continue
+                at, mask = self.flow(i, at, mask)
+                if at < 0:
+                    return
+                continue
+            if mask is not None and word in COLLECTIVE:
+                mask = self.gather(at, mask)
+                if mask is None:
+                    return
+            taken = mask
+            if i.predicate:
+                taken = self.predicate(i)
+                if mask is not None:
+                    taken = taken & mask
+                if not np.any(taken):
+                    at += 1
+                    continue
+                taken = None if np.ndim(taken) == 0 or taken.all() else taken
+            try:
+                self.compiled[at](self, taken)
+            except PtxError as e:
+                raise PtxError(f"{self.kernel.name}: {e}\n  at: {i.text}") from None
+            at += 1
+
+    def predicate(self, i: Any) -> Any:
+        p = self.R[i.predicate]
+        return ~p if i.negated else p
+
+    def flow(self, i: Any, at: int, mask: Any) -> tuple[int, Any]:
+        """A branch, a return or a barrier: (where to go on, who); -1 where the scheduler decides."""
+        if i.words[0] in ("bar", "barrier"):
+            return self.barrier(at, mask)
+        taken = np.True_ if not i.predicate else self.predicate(i)
+        if mask is not None:
+            taken = taken & mask
+        everyone = bool(np.all(taken)) if mask is None else bool((taken == mask).all())
+        if not np.any(taken):
+            return at + 1, mask
+        if i.words[0] == "bra":
+            if everyone:
+                if mask is None:
+                    return i.target, None
+                self.pc[mask] = i.target
+                return -1, None
+            if mask is None:
+                self.part(at + 1)
+            else:
+                self.pc[mask] = at + 1
+            self.pc[np.broadcast_to(taken, self.T)] = i.target
+            return -1, None
+        if mask is None:
+            self.part(at + 1)
+        else:
+            self.pc[mask] = at + 1
+        self.status[np.broadcast_to(taken, self.T)] = GONE
+        self.release()
+        return -1, None
+
+    def barrier(self, at: int, mask: Any) -> tuple[int, Any]:
+        if mask is None:
+            self.epoch += 1
+            self.identify()
+            return at + 1, None
+        self.pc[mask], self.status[mask] = at + 1, WAITS
+        self.release()
+        return -1, None
+
+    def gather(self, at: int, mask: np.ndarray) -> np.ndarray | None:
+        """Lanes whose warps have all come to this instruction; the others are parked."""
+        lanes, live = mask.reshape(-1, 32), (self.status != GONE).reshape(-1, 32)
+        early = mask & ~(lanes == live).all(1).repeat(32)
+        if early.any():
+            self.pc[early], self.status[early] = at, PARKED
+            mask = mask & ~early
+            self.release()
+        return mask if mask.any() else None
+
+    def release(self) -> None:
+        """Blocks whose threads have all arrived at a barrier, or gone, go on; so do warps whose lanes have all been parked at one
+        instruction."""
+        parked = (self.status == PARKED).reshape(-1, 32)
+        if parked.any():
+            live, at = (self.status != GONE).reshape(-1, 32), self.pc.reshape(-1, 32)
+            low, high = np.where(parked, at, 1 << 40).min(1), np.where(parked, at, -1).max(1)
+            met = ((parked == live).all(1) & parked.any(1) & (low == high)).repeat(32)
+            self.status[met & (self.status == PARKED)] = RUNS
+        status = self.status.reshape(self.blocks, self.block)
+        done = (status != RUNS).all(1) & (status == WAITS).any(1)
+        if done.any():
+            self.epoch[done] += 1
+            self.identify()
+            status[done] = np.where(status[done] == WAITS, RUNS, status[done])
+
+    def identify(self) -> None:
+        """key of a thread: block, barriers passed, warp; base: the least key of its block since the last barrier."""
+        base = (self.block_of + self.first) << 40 | self.epoch[self.block_of] << 12
+        self.key, self.base = base | (self.warp_of % (self.block // 32)), base
+
+    # ---- registers -----------------------------------------------------------------------------------------------
+    def put(self, name: str, value: Any, mask: Any) -> None:
+        if not name:
+            return
+        if mask is None:
+            self.R[name] = value
+            return
+        old = self.R.get(name)
+        if old is None:
+            old = np.zeros(1, value.dtype)
+        elif old.dtype != value.dtype:
+            old = old.view(value.dtype) if old.dtype.itemsize == value.dtype.itemsize else old.astype(value.dtype)
+        self.R[name] = np.where(mask, value, old)
+
+    def whole(self, value: Any) -> np.ndarray:
+        """A value as an array over all threads."""
+        return value if np.ndim(value) else np.full(self.T, value)
+
+    # ---- memory --------------------------------------------------------------------------------------------------
+    def places(self, address: Any, space: str, mask: Any, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+        """(threads, memory, byte of each, which memory) for these addresses; checks bounds and alignment."""
+        threads = np.arange(self.T) if mask is None else np.flatnonzero(mask)
+        address = self.whole(address)[threads].astype(np.int64)
+        if space == "generic":
+            space = "global" if address.size and address[0] >= GLOBAL else "local" if address[0] >= 1 << 40 else "shared"
+            address = address - ((1 << 40) if space == "local" else 0)
+        if (address % width).any():
+            raise PtxError(f"a misaligned address: {hex(int(address[np.argmax(address % width != 0)]))} for {width} bytes")
+        if space == "global":
+            return threads, self.memory.bytes, self.memory.check(address, width), space
+        size = self.shared_size if space == "shared" else self.local_size
+        if (address < 0).any() or (address + width > size).any():
+            raise PtxError(f"{space} memory of {size} bytes is left: byte {int(address.max())}")
+        owner = self.block_of[threads] if space == "shared" else threads
+        return threads, self.shared if space == "shared" else self.local, owner * size + address, space
+
+    def load(self, address: Any, space: str, kind: Any, count: int, mask: Any) -> list[np.ndarray]:
+        size = np.dtype(kind).itemsize
+        threads, memory, at, space = self.places(address, space, mask, size * count)
+        self.touched(space, at, size * count, threads, None, None)
+        view, at = memory.view(kind), at // size
+        if threads.size == self.T:
+            return [view[at + n] for n in range(count)]
+        found = []
+        for n in range(count):
+            value = np.zeros(self.T, kind)
+            value[threads] = view[at + n]
+            found.append(value)
+        return found
+
+    def store(self, address: Any, space: str, kind: Any, values: list[Any], mask: Any) -> None:
+        size = np.dtype(kind).itemsize
+        threads, memory, at, space = self.places(address, space, mask, size * len(values))
+        view, base = memory.view(kind), at // size
+        same = np.ones(threads.size, bool)
+        values = [self.whole(v)[threads] for v in values]
+        for n, value in enumerate(values):
+            same &= view[base + n] == value
+        self.touched(space, at, size * len(values), threads, same, view)
+        for n, value in enumerate(values):
+            view[base + n] = value
+
+    def touched(self, space: str, at: np.ndarray, width: int, threads: np.ndarray, same: Any, view: Any) -> None:
+        """Looks for races.  same: which of the writers write what is there already; None for reads."""
+        if space == "local":
+            return
+        key, base = self.key[threads], self.base[threads]
+        if space == "global":
+            self.memory.touched(at, width, key, base, same)
+            return
+        for word in range(max(1, width // 4)):
+            w = (at >> 2) + word
+            last = self.last_write[w]
+            conflict = (last >= base) & (last != key)
+            last = self.last_read[w]
+            others = (last >= base) & (last != key)
+            if same is None:
+                self.last_read[w] = np.where(others, base | MANY, key)
+            else:
+                self.last_write[w] = key
+                conflict = (conflict | others | (self.last_write[w] != key)) & ~same  # the last: two warps in this instruction
+            if conflict.any():
+                self.race(w, conflict, "read" if same is None else "written")
+
+    def race(self, words: np.ndarray, conflict: np.ndarray, what: str) -> None:
+        where = int(words[np.argmax(conflict)]) * 4 % self.shared_size
+        raise PtxError(f"a race: shared byte {where} is {what} by one warp and was touched by another since the last barrier")
