@@ -261,9 +261,6 @@ def _move(kernel: Kernel, i: Instruction) -> Action:
             machine.put(to.name, value, mask)
 
         return pack
-    if source.kind == "symbol" and source.name in kernel.local:
-        value = np.uint64(LOCAL + kernel.local[source.name])
-        return lambda machine, mask: machine.put(to.name, value.astype(kind), mask)
     read = reader(kernel, source, kind)
     return lambda machine, mask: machine.put(to.name, read(machine), mask)
 
@@ -315,11 +312,7 @@ def _convert(kernel: Kernel, i: Instruction) -> Action:
 def _address_space(kernel: Kernel, i: Instruction) -> Action:
     """cvta: generic addresses of global and shared memory are their own, those of local memory begin at LOCAL."""
     name, read = i.operands[0].name, reader(kernel, i.operands[1], np.uint64)
-    shift = np.uint64(0)
-    if "local" in i.words:
-        if i.operands[1].kind == "symbol":
-            return lambda machine, mask: machine.put(name, np.uint64(LOCAL) + read(machine), mask)
-        shift = np.uint64(0)  # registers hold generic addresses of local memory already, see `_move`
+    shift = np.uint64(0 if "local" not in i.words else (1 << 64) - LOCAL if "to" in i.words else LOCAL)
     return lambda machine, mask: machine.put(name, read(machine) + shift, mask)
 
 

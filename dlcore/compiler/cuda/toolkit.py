@@ -109,12 +109,21 @@ def _tidy(ptx: str, symbol: str) -> str:
 
 
 def to_cubin(ptx: str, arch: str, folder: Path) -> tuple[bytes, dict[str, int]]:
-    """The cubin for one architecture, and what ptxas reports: registers, spill and stack bytes, shared bytes."""
+    """The cubin for one architecture, and what ptxas reports: registers, spill and stack bytes, shared bytes.
+
+    ptxas aims at a number of blocks side by side and spills a few registers for it; told that one block will do, it does not."""
+    relaxed = re.sub(r"(\.maxntid[^\n]*\n)", r"\1.minnctapersm 1\n", ptx)
+    data, said = _assemble(ptx, arch, folder)
+    if said["spills"] or said["stack"]:
+        data, said = _assemble(relaxed, arch, folder)
+    return data, said
+
+
+def _assemble(ptx: str, arch: str, folder: Path) -> tuple[bytes, dict[str, int]]:
     source, target = folder / "kernel.ptx", folder / "kernel.cubin"
     source.write_text(ptx)
-    done = subprocess.run(
-        [ptxas(), "-v", f"-arch={arch}", str(source), "-o", str(target)], capture_output=True, text=True
-    )
+    command = [ptxas(), "-v", f"-arch={arch}", str(source), "-o", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CompileError("ptxas refuses a kernel", got=done.stderr.strip())
     return target.read_bytes(), report(done.stderr)

@@ -46,9 +46,8 @@ def visible(mask, b, i, j, T, S, causal, window):
 @helper
 def take(tile, source, b, row, head, column, thread):
     """tile = 32 rows and 64 columns of source[b, row:, head, column:]; 0 beyond the edges."""
-    for part in range(SIDE * WIDTH // 256):
-        t = thread + 256 * part
-        i, d = t // WIDTH, t % WIDTH
+    d, first = thread & 63, thread >> 6
+    for i in range(first, SIDE, 4):
         inside = row + i < source.shape[1] and column + d < source.shape[3]
         tile[i, d] = source[b, row + i, head, column + d] if inside else ZERO
 
@@ -56,7 +55,7 @@ def take(tile, source, b, row, head, column, thread):
 @helper
 def dots(s, left, right, own, own_row, own_head, other, other_row, other_head, b, thread):
     """s[r] = own row (4 warp + r) times other row (lane)."""
-    warp, lane = thread // 32, thread % 32
+    warp, lane = thread >> 5, thread & 31
     for r in range(OWN):
         s[r] = ZERO
     for column in range(0, own.shape[3], WIDTH):
@@ -71,20 +70,32 @@ def dots(s, left, right, own, own_row, own_head, other, other_row, other_head, b
 
 
 @helper
+def weigh_columns(acc, c, s, tile, other, row, head, b, thread):
+    """Columns 64 c to 64 c + 63 of `weigh`."""
+    lane = thread & 31
+    cuda.syncthreads()
+    take(tile, other, b, row, head, c * WIDTH, thread)
+    cuda.syncthreads()
+    for j in range(SIDE):
+        y, z = tile[j, lane], tile[j, lane + 32]
+        for r in range(OWN):
+            p = cuda.shfl_sync(FULL, s[r], i32(j))
+            acc[r, 2 * c] += p * y
+            acc[r, 2 * c + 1] += p * z
+
+
+@helper
 def weigh(acc, s, tile, other, row, head, b, thread):
-    """acc[r] += the sum over lanes j of s[r] there times other row j; column 64 c + 32 h + lane is acc[r, 2 c + h]."""
-    lane = thread % 32
-    for c in range(4):
-        if c * WIDTH < other.shape[3]:
-            cuda.syncthreads()
-            take(tile, other, b, row, head, c * WIDTH, thread)
-            cuda.syncthreads()
-            for j in range(SIDE):
-                y, z = tile[j, lane], tile[j, lane + 32]
-                for r in range(OWN):
-                    p = cuda.shfl_sync(FULL, s[r], i32(j))
-                    acc[r, 2 * c] += p * y
-                    acc[r, 2 * c + 1] += p * z
+    """acc[r] += the sum over lanes j of s[r] there times other row j; column 64 c + 32 h + lane is acc[r, 2 c + h].  Spelt out,
+    so that acc stays in registers."""
+    width = other.shape[3]
+    weigh_columns(acc, 0, s, tile, other, row, head, b, thread)
+    if width > 64:
+        weigh_columns(acc, 1, s, tile, other, row, head, b, thread)
+    if width > 128:
+        weigh_columns(acc, 2, s, tile, other, row, head, b, thread)
+    if width > 192:
+        weigh_columns(acc, 3, s, tile, other, row, head, b, thread)
 
 
 @helper
@@ -106,9 +117,9 @@ def write(acc, r, factor, out, b, row, head, lane, add):
 @helper
 def write_rows(acc, out, b, row, head, thread, add):
     for r in range(OWN):
-        i = row + OWN * (thread // 32) + r
+        i = row + OWN * ((thread >> 5)) + r
         if i < out.shape[1]:
-            write(acc, r, ONE, out, b, i, head, thread % 32, add)
+            write(acc, r, ONE, out, b, i, head, (thread & 31), add)
 
 
 # ---- forward -----------------------------------------------------------------------------------------------------
@@ -116,7 +127,7 @@ def write_rows(acc, out, b, row, head, thread, add):
 def soften(s, acc, tops, totals, mask, b, q0, k0, T, S, scale, causal, window, thread):
     """Scores become exp(scale s - top); what older sums are multiplied by reaches acc and totals."""
     for r in range(OWN):
-        i, j = q0 + OWN * (thread // 32) + r, k0 + thread % 32
+        i, j = q0 + OWN * ((thread >> 5)) + r, k0 + (thread & 31)
         x = s[r] * scale if visible(mask, b, i, j, T, S, causal, window) else -INF
         top = warp_max(x)
         top = top if top > tops[r] else tops[r]
@@ -136,7 +147,7 @@ def attention_forward(item, thread, q, k, v, mask, k_head, v_head, groups, scale
     T, S, H = q.shape[1], k.shape[1], out.shape[2]
     tiles = (T + SIDE - 1) // SIDE
     q0, h, b = item % tiles * SIDE, item // tiles % H, item // tiles // H
-    g, warp, lane = h // (H // groups), thread // 32, thread % 32
+    g, warp, lane = h // (H // groups), thread >> 5, thread & 31
     clear(acc)
     for r in range(OWN):
         tops[r], totals[r] = -INF, ZERO
@@ -177,7 +188,7 @@ def queries_side(acc, left, right, dout, lse, delta, q, k, v, mask, scale, causa
         dots(s, left, right, q, q0, h, k, k0, k_head, b, thread)
         dots(d, left, right, dout, q0, h, v, k0, v_head, b, thread)
         for r in range(OWN):
-            i, j = q0 + OWN * (thread // 32) + r, k0 + thread % 32
+            i, j = q0 + OWN * ((thread >> 5)) + r, k0 + (thread & 31)
             if visible(mask, b, i, j, T, S, causal, window):
                 s[r] = exp(s[r] * scale - lse[b, h, i]) * (d[r] - delta[b, h, i]) * scale
             else:
@@ -200,7 +211,7 @@ def keys_side(acc, left, right, dout, lse, delta, q, k, v, mask, groups, scale, 
             if of_keys:
                 dots(d, left, right, v, k0, v_head, dout, q0, h, b, thread)
             for r in range(OWN):
-                i, j = q0 + thread % 32, k0 + OWN * (thread // 32) + r
+                i, j = q0 + (thread & 31), k0 + OWN * ((thread >> 5)) + r
                 if visible(mask, b, i, j, T, S, causal, window):
                     p = exp(s[r] * scale - lse[b, h, i])
                     s[r] = p * (d[r] - delta[b, h, i]) * scale if of_keys else p

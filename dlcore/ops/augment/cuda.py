@@ -6,6 +6,7 @@ import numpy as np
 from dlcore.compiler.cuda.angles import sine_and_cosine
 from dlcore.compiler.cuda.intrinsics import block_sum, f32, i32, i64, quotient
 from dlcore.compiler.cuda.language import kernel
+from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import helper
 from dlcore.ops.augment.cpu import BLUE, GREEN, ONE, RED, ZERO, around, channel, clipped, hue_of, uniform, whole
 
@@ -103,7 +104,7 @@ def augment(item, thread, data, rows, moves, colours, holes, gain, offset, fill,
     Y, X, C, r = out.shape[1], out.shape[2], out.shape[3], i64(rows[item])
     brightness, contrast, total = colours[item, 0], colours[item, 1], ZERO
     for at in range(thread, Y * X, THREADS):
-        y = quotient(at, X)
+        y = part_of(at, X)
         x = at - y * X
         for k in range(C):
             value = source(data, r, moves, item, y, x, k, fill)
@@ -112,7 +113,7 @@ def augment(item, thread, data, rows, moves, colours, holes, gain, offset, fill,
     middle = block_sum(total, thread) / f32(Y * X)
     rest = middle - contrast * middle
     for at in range(thread, Y * X, THREADS):
-        y = quotient(at, X)
+        y = part_of(at, X)
         x = at - y * X
         if contrast != ONE:
             for k in range(C):

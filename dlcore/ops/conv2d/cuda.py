@@ -6,8 +6,9 @@ is summed in PARTS that are added in order.
 """
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import cuda, f32, quotient
+from dlcore.compiler.cuda.intrinsics import cuda, f32, i64
 from dlcore.compiler.cuda.language import kernel, lowered
+from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import call, helper
 from dlcore.ops.conv2d import FILTER, FLOPS, IMAGE, STEPS
 from dlcore.ops.matmul.cuda_tiles import SIDE, activated, clear, product_tile, write_activated, write_added
@@ -39,8 +40,8 @@ for form in ("tiles", "groups"):
 def pixel(x, m, kh, kw, channel, channels, geometry):
     """The element of the image that tap (kh, kw) of place m reads; 0 outside."""
     height, width, sh, sw, dh, dw, top, left = geometry
-    row = quotient(m, width)
-    b = quotient(row, height)
+    row = part_of(m, width)
+    b = part_of(row, height)
     h = (row - b * height) * sh + kh * dh - top
     w = (m - row * width) * sw + kw * dw - left
     inside = 0 <= h < x.shape[1] and 0 <= w and w * channels < x.shape[2]
@@ -51,19 +52,20 @@ def pixel(x, m, kh, kw, channel, channels, geometry):
 def arrived(x, m, kh, kw, KH, KW, channel, channels, geometry):
     """The gradient that reached place m of the image through tap (kh, kw): that of the output whose window holds it there."""
     height, width, sh, sw, dh, dw, top, left = geometry
-    row = quotient(m, width)
-    b = quotient(row, height)
+    row = part_of(m, width)
+    b = part_of(row, height)
     p = row - b * height - top + (KH - 1 - kh) * dh
     q = m - row * width - left + (KW - 1 - kw) * dw
-    inside = p >= 0 and q >= 0 and p % sh == 0 and q % sw == 0 and p // sh < x.shape[1] and q // sw * channels < x.shape[2]
-    return x[b, p // sh, q // sw * channels + channel] if inside else ZERO
+    i, j = part_of(max(p, i64(0)), sh), part_of(max(q, i64(0)), sw)
+    inside = p >= 0 and q >= 0 and i * sh == p and j * sw == q and i < x.shape[1] and j * channels < x.shape[2]
+    return x[b, i, j * channels + channel] if inside else ZERO
 
 
 @helper
 def tap(k, KW, J):
     """(kh, kw, j) of k."""
-    rest = quotient(k, J)
-    kh = quotient(rest, KW)
+    rest = part_of(k, J)
+    kh = part_of(rest, KW)
     return kh, rest - kh * KW, k - rest * J
 
 
@@ -111,7 +113,8 @@ weight_product = product_tile(patch_of_place, False, dout_of_place, False)
 @helper
 def corner(tile, N):
     columns = (N + SIDE - 1) // SIDE
-    return tile // columns * SIDE, tile % columns * SIDE
+    row = part_of(tile, columns)
+    return row * SIDE, (tile - row * columns) * SIDE
 
 
 # ---- one group: tiles --------------------------------------------------------------------------------------------
@@ -168,7 +171,7 @@ def conv2d_weight_tiles(item, thread, x, dout, height, width, sh, sw, dh, dw, to
 @helper
 def group_sum(x, weight, m, channel, geometry):
     KH, KW, J, G, N = weight.shape
-    g = quotient(channel, N)
+    g = part_of(channel, N)
     n, total = channel - g * N, ZERO
     for kh in range(KH):
         for kw in range(KW):
@@ -179,7 +182,7 @@ def group_sum(x, weight, m, channel, geometry):
 
 @kernel(threads="M * G * N")
 def conv2d_groups(item, x, weight, height, width, sh, sw, dh, dw, top, left, out, add_out):
-    m = quotient(item, out.shape[1])
+    m = part_of(item, out.shape[1])
     c = item - m * out.shape[1]
     total = group_sum(x, weight, m, c, (height, width, sh, sw, dh, dw, top, left))
     out[m, c] = total + (out[m, c] if add_out else ZERO)
@@ -187,7 +190,7 @@ def conv2d_groups(item, x, weight, height, width, sh, sw, dh, dw, top, left, out
 
 @kernel(threads="M * G * N")
 def conv2d_forward_groups(item, x, weight, bias, residual, height, width, sh, sw, dh, dw, top, left, activation, parameter, out):
-    m = quotient(item, out.shape[1])
+    m = part_of(item, out.shape[1])
     c = item - m * out.shape[1]
     total = group_sum(x, weight, m, c, (height, width, sh, sw, dh, dw, top, left))
     total += bias[c] if bias.shape[0] > 0 else ZERO
@@ -198,9 +201,9 @@ def conv2d_forward_groups(item, x, weight, bias, residual, height, width, sh, sw
 @kernel(threads="M * G * N")
 def conv2d_data_groups(item, x, weight, height, width, sh, sw, dh, dw, top, left, out, add_out):
     KH, KW, N, G, J = weight.shape
-    m = quotient(item, out.shape[1])
+    m = part_of(item, out.shape[1])
     c = item - m * out.shape[1]
-    g = quotient(c, N)
+    g = part_of(c, N)
     n, total, geometry = c - g * N, ZERO, (height, width, sh, sw, dh, dw, top, left)
     for kh in range(KH):
         for kw in range(KW):
@@ -213,12 +216,12 @@ def conv2d_data_groups(item, x, weight, height, width, sh, sw, dh, dw, top, left
 def conv2d_weight_groups(item, x, dout, height, width, sh, sw, dh, dw, top, left, parts, KW, J, G, N):
     """A thread for each weight of a part: those of neighbouring channels read side by side."""
     size, M = parts.shape[1], dout.shape[0]
-    part = quotient(item, size)
+    part = part_of(item, size)
     at = item - part * size
-    rest = quotient(at, G * N)
+    rest = part_of(at, G * N)
     c = at - rest * G * N
     kh, kw, j = tap(rest, KW, J)
-    channel, total, geometry = quotient(c, N) * J + j, ZERO, (height, width, sh, sw, dh, dw, top, left)
+    channel, total, geometry = part_of(c, N) * J + j, ZERO, (height, width, sh, sw, dh, dw, top, left)
     for m in range(M * part // PARTS, M * (part + 1) // PARTS):
         total += pixel(x, m, kh, kw, channel, G * J, geometry) * dout[m, c]
     parts[part, at] = total

@@ -5,7 +5,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32
 from dlcore.compiler.cuda.language import kernel
 from dlcore.ops import gru  # noqa: F401  (declares)
 from dlcore.ops.formulas import sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, start, state_before, times_column
+from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, place, start, state_before, times_column
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -29,7 +29,7 @@ def gru_forward(item, thread, u, rbias, mask, h0, reverse, gates, out, inner, h_
                         gates[b, t, j] = sigmoid(gates[b, t, j] + (products[r] + more))
         cuda.syncthreads()
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 if is_there(mask, b, t):
                     new = tanh(gates[b, t, 2 * H + j] + gates[b, t, H + j] * inner[b, t, j])
@@ -47,7 +47,7 @@ def gru_backward(item, thread, dout, dh_last, u, mask, h0, out, inner, reverse, 
     for s in range(T - 1, -1, -1):
         t, before = (T - 1 - s, T - s) if reverse > 0 else (s, s - 1)
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 dh, old = arrived(dh0, dout, b, t, j), state_before(h0, out, b, before, s == 0, j)
                 h_before[b, t, j] = old

@@ -5,7 +5,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32
 from dlcore.compiler.cuda.language import kernel
 from dlcore.ops import lstm  # noqa: F401  (declares)
 from dlcore.ops.formulas import sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, start, state_before, times_column
+from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, place, start, state_before, times_column
 
 ZERO = np.float32(0)
 
@@ -26,7 +26,7 @@ def lstm_forward(item, thread, u, mask, h0, c0, reverse, gates, out, cells, h_la
                     gates[b, t, j] = tanh(a) if 2 * H <= j < 3 * H else sigmoid(a)
         cuda.syncthreads()
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 if is_there(mask, b, t):
                     c = gates[b, t, H + j] * c_last[b, j] + gates[b, t, j] * gates[b, t, 2 * H + j]
@@ -44,7 +44,7 @@ def lstm_backward(item, thread, dout, dh_last, dc_last, u, mask, h0, c0, out, ce
     for s in range(T - 1, -1, -1):
         t, before = (T - 1 - s, T - s) if reverse > 0 else (s, s - 1)
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 dh = arrived(dh0, dout, b, t, j)
                 h_before[b, t, j] = state_before(h0, out, b, before, s == 0, j)

@@ -1,8 +1,9 @@
 """Pooling on a GPU: a thread for each element of the result; gradients gather from the windows that hold a place."""
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import f32, i32, i64, quotient
+from dlcore.compiler.cuda.intrinsics import f32, i32, i64
 from dlcore.compiler.cuda.language import kernel
+from dlcore.compiler.cuda.places import part_of, place_in_image
 from dlcore.compiler.language import helper
 from dlcore.ops.pooling.cpu import window_end, window_start
 
@@ -10,35 +11,26 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @helper
-def place(item, H, W, C):
-    """(b, h, w, c) of an element of [B, H, W, C]."""
-    rest = quotient(item, C)
-    row = quotient(rest, W)
-    b = quotient(row, H)
-    return b, row - b * H, rest - row * W, item - rest * C
-
-
-@helper
 def first_window(h, size, stride, before, n, count):
     """The first window that may hold row h."""
     if size > 0:
-        return max(quotient(max(h + before - size, i64(-1)) + stride, stride), i64(0))
-    return max(quotient(h * count, n) - 1, i64(0))
+        return max(part_of(max(h + before - size, i64(-1)) + stride, stride), i64(0))
+    return max(part_of(h * count, n) - 1, i64(0))
 
 
 @helper
 def last_window(h, size, stride, before, n, count):
     """Behind the last one."""
     if size > 0:
-        return min(quotient(h + before, stride) + 1, count)
-    return min(quotient((h + 1) * count, n) + 2, count)
+        return min(part_of(h + before, stride) + 1, count)
+    return min(part_of((h + 1) * count, n) + 2, count)
 
 
 @kernel(threads="B * P * Q * C")
 def max_pool2d(item, x, high, wide, sh, sw, top, left, out, index):
     H, W = x.shape[1], x.shape[2]
     P, Q, C = out.shape[1], out.shape[2], out.shape[3]
-    b, p, q, c = place(item, P, Q, C)
+    b, p, q, c = place_in_image(item, P, Q, C)
     first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
     start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
     best, at = x[b, first, start, c], first * W + start
@@ -54,7 +46,7 @@ def max_pool2d(item, x, high, wide, sh, sw, top, left, out, index):
 def max_pool2d_values(item, x, high, wide, sh, sw, top, left, out, add_out):
     H, W = x.shape[1], x.shape[2]
     P, Q, C = out.shape[1], out.shape[2], out.shape[3]
-    b, p, q, c = place(item, P, Q, C)
+    b, p, q, c = place_in_image(item, P, Q, C)
     first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
     start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
     best = x[b, first, start, c]
@@ -69,7 +61,7 @@ def max_pool2d_values(item, x, high, wide, sh, sw, top, left, out, add_out):
 def max_pool2d_scatter(item, dout, index, high, wide, sh, sw, top, left, dx, add_dx):
     H, W, C = dx.shape[1], dx.shape[2], dx.shape[3]
     P, Q = dout.shape[1], dout.shape[2]
-    b, h, w, c = place(item, H, W, C)
+    b, h, w, c = place_in_image(item, H, W, C)
     total = ZERO
     for p in range(first_window(h, high, sh, top, H, P), last_window(h, high, sh, top, H, P)):
         for q in range(first_window(w, wide, sw, left, W, Q), last_window(w, wide, sw, left, W, Q)):
@@ -81,9 +73,9 @@ def max_pool2d_scatter(item, dout, index, high, wide, sh, sw, top, left, dx, add
 @kernel(threads="B * P * Q * C")
 def max_pool2d_pick(item, x, index, out, add_out):
     P, Q, C = out.shape[1], out.shape[2], out.shape[3]
-    b, p, q, c = place(item, P, Q, C)
+    b, p, q, c = place_in_image(item, P, Q, C)
     at, W = i64(index[b, p, q, c]), x.shape[2]
-    row = quotient(at, W)
+    row = part_of(at, W)
     out[b, p, q, c] = x[b, row, at - row * W, c] + (out[b, p, q, c] if add_out else ZERO)
 
 
@@ -91,7 +83,7 @@ def max_pool2d_pick(item, x, index, out, add_out):
 def average_pool2d(item, x, high, wide, sh, sw, top, left, whole, out, add_out):
     H, W = x.shape[1], x.shape[2]
     P, Q, C = out.shape[1], out.shape[2], out.shape[3]
-    b, p, q, c = place(item, P, Q, C)
+    b, p, q, c = place_in_image(item, P, Q, C)
     first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
     start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
     share, total = ONE / f32(high * wide if whole > 0 else (last - first) * (stop - start)), ZERO
@@ -105,7 +97,7 @@ def average_pool2d(item, x, high, wide, sh, sw, top, left, whole, out, add_out):
 def average_pool2d_spread(item, dout, high, wide, sh, sw, top, left, whole, dx, add_dx):
     H, W, C = dx.shape[1], dx.shape[2], dx.shape[3]
     P, Q = dout.shape[1], dout.shape[2]
-    b, h, w, c = place(item, H, W, C)
+    b, h, w, c = place_in_image(item, H, W, C)
     total = ZERO
     for p in range(first_window(h, high, sh, top, H, P), last_window(h, high, sh, top, H, P)):
         first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)

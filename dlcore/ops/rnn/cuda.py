@@ -5,7 +5,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32
 from dlcore.compiler.cuda.language import each, kernel
 from dlcore.ops.formulas import relu, relu_derivative, tanh, tanh_derivative
 from dlcore.ops.rnn import RELU, cpu
-from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, start, state_before, times_column
+from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, place, start, state_before, times_column
 
 ZERO = np.float32(0)
 
@@ -36,7 +36,7 @@ def rnn_forward(item, thread, u, mask, h0, reverse, function, steps, h_last):
                     steps[b, t, j] = new if is_there(mask, b, t) else h_last[b, j]
         cuda.syncthreads()
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 h_last[b, j] = steps[b, t, j]
         cuda.syncthreads()
@@ -49,7 +49,7 @@ def rnn_backward(item, thread, dout, dh_last, u, mask, h0, out, reverse, functio
     for s in range(T - 1, -1, -1):
         t, before = (T - 1 - s, T - s) if reverse > 0 else (s, s - 1)
         for n in range(thread, ROWS * H, THREADS):
-            b, j = row + n // H, n % H
+            b, j = place(n, row, H)
             if b < B:
                 d, y, here = arrived(dh0, dout, b, t, j), out[b, t, j], is_there(mask, b, t)
                 h_before[b, t, j] = state_before(h0, out, b, before, s == 0, j)

@@ -7,6 +7,7 @@ recurrence are read once for ROWS sequences.
 import numpy as np
 
 from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
+from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import helper
 
 ROWS, THREADS, WARPS = 4, 256, 8
@@ -14,11 +15,18 @@ ZERO = np.float32(0)
 
 
 @helper
+def place(n, row, H):
+    """(sequence, unit) of the n-th element of the block's states."""
+    r = part_of(n, H)
+    return row + r, n - r * H
+
+
+@helper
 def start(first, state, row, thread):
     """state = first, or zeros where `first` is absent, for the block's sequences."""
     B, H = state.shape
     for n in range(thread, ROWS * H, THREADS):
-        b, j = row + n // H, n % H
+        b, j = place(n, row, H)
         if b < B:
             state[b, j] = first[b, j] if first.shape[0] > 0 else ZERO
     cuda.syncthreads()

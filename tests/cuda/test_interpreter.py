@@ -1,0 +1,159 @@
+"""The interpreter itself: faults planted in the PTX that ships, or in a few lines of it, must be seen."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from ptx.device import Emulated
+from ptx.machine import launch
+from ptx.memory import Memory
+from ptx.parse import PtxError, parse
+
+from dlcore.graph import Graph, plan
+from dlcore.ops import matmul
+from dlcore.runtime.cuda_table import cuda_table
+
+SEEDS = (None, 1, 2, 3)  # in step, and in random orders
+
+
+def replaced(text: str, pattern: str, by: str, count: int = 0) -> str:
+    made, n = re.subn(pattern, by, text, count=count)
+    assert n, f"nothing to plant: {pattern}"
+    return made
+
+
+def transposed(ptx: str, shuffle: int | None = None) -> bool:
+    """Runs `transpose` on 40 by 70; is the result right?"""
+    memory, x = Memory(1 << 17), np.arange(2800, dtype=np.float32).reshape(40, 70)
+    source, _ = memory.put(x)
+    target, out = memory.put(np.zeros((70, 40), np.float32))
+    flags, _ = memory.put(np.zeros(1, np.int64))
+    launch(ptx, 2 * 3, 256, [40, 70, source, target, flags], memory, shuffle)
+    return np.array_equal(out, x.T)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_kernel_itself_is_right(seed):
+    assert transposed(cuda_table().ptx("transpose"), seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_dropped_barrier_is_a_race(seed):
+    with pytest.raises(PtxError, match="a race: shared byte"):
+        transposed(replaced(cuda_table().ptx("transpose"), r"bar\.sync\s+0;", ""), seed)
+
+
+def test_a_missing_tail_leaves_the_array():
+    """`scale` without the test whether there is an element for the thread."""
+    ptx = replaced(cuda_table().ptx("scale"), r"@%p1 bra [^;]*;", "", count=1)
+    memory = Memory(1 << 16)
+    source, _ = memory.put(np.ones(100, np.float32))
+    target, _ = memory.put(np.zeros(100, np.float32))
+    scalars, _ = memory.put(np.array([np.float32(2).view(np.int32), 0], np.int64))
+    with pytest.raises(PtxError, match="global memory that no array of this launch owns"):
+        launch(ptx, 1, 256, [100, source, target, scalars], memory)
+
+
+@pytest.mark.parametrize("offset, message", [(4096, "no array of this launch owns"), (2, "misaligned")])
+def test_a_wrong_address_is_seen(offset, message):
+    ptx = replaced(cuda_table().ptx("scale"), r"(st(?:\.global)?\.f32\s+\[%rd\d+)\]", rf"\1+{offset}]")
+    memory = Memory(1 << 16)
+    source, _ = memory.put(np.ones(256, np.float32))
+    target, _ = memory.put(np.zeros(256, np.float32))
+    scalars, _ = memory.put(np.zeros(2, np.int64))
+    with pytest.raises(PtxError, match=message):
+        launch(ptx, 1, 256, [256, source, target, scalars], memory)
+
+
+def product(ptx: str, shuffle: int | None) -> float:
+    """The error of 70 by 66 by 40."""
+    rng, memory = np.random.default_rng(0), Memory(1 << 18)
+    a, b = rng.standard_normal((70, 40)).astype(np.float32), rng.standard_normal((40, 66)).astype(np.float32)
+    places = [memory.put(v)[0] for v in (a, b)]
+    target, out = memory.put(np.zeros((70, 66), np.float32))
+    flags, _ = memory.put(np.zeros(1, np.int64))
+    launch(ptx, 4, 256, [70, 40, 66, *places, target, flags], memory, shuffle)
+    return float(np.abs(out - a @ b).max())
+
+
+def test_each_barrier_of_a_product_is_needed():
+    ptx = cuda_table().ptx("matmul_nn")
+    assert product(ptx, 2) < 1e-4
+    barriers = [m.span() for m in re.finditer(r"bar\.sync\s+0;", ptx)]
+    assert len(barriers) >= 2
+    for begin, end in barriers:
+        with pytest.raises(PtxError, match="a race"):
+            product(ptx[:begin] + ptx[end:], 2)
+
+
+HEAD = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 k_in, .param .u64 k_out)\n.maxntid 64, 1, 1\n{\n"
+REGISTERS = ".reg .b32 %r<20>; .reg .b64 %rd<20>; .reg .pred %p<5>; .reg .f32 %f<5>; .shared .align 16 .b8 s[2048];\n"
+COPY = """
+ ld.param.u64 %rd1, [k_in]; ld.param.u64 %rd2, [k_out];
+ mov.u32 %r1, %tid.x; mul.wide.u32 %rd3, %r1, 16; add.s64 %rd4, %rd1, %rd3; add.s64 %rd5, %rd2, %rd3;
+ shl.b32 %r2, %r1, 4; mov.u32 %r3, s; add.u32 %r4, %r3, %r2; add.u32 %r5, %r4, 1024;
+ cp.async.cg.shared.global [%r4], [%rd4], 16; cp.async.commit_group;
+ cp.async.cg.shared.global [%r5], [%rd4], 16; cp.async.commit_group;
+ cp.async.wait_group 1;
+ ld.shared.v4.u32 {%r6, %r7, %r8, %r9}, [%r4];
+ st.global.v4.u32 [%rd5], {%r6, %r7, %r8, %r9};
+ ret;
+}
+"""
+
+
+def copied(body: str) -> bool:
+    memory, x = Memory(1 << 14), np.arange(256, dtype=np.uint32)
+    source, _ = memory.put(x)
+    target, out = memory.put(np.zeros(256, np.uint32))
+    launch(HEAD + REGISTERS + body, 1, 64, [source, target], memory)
+    return np.array_equal(out, x)
+
+
+def test_copies_land_when_they_are_waited_for():
+    assert copied(COPY)
+    assert copied(COPY.replace("wait_group 1", "wait_group 0"))
+    assert not copied(COPY.replace("wait_group 1", "wait_group 2"))
+    assert not copied(COPY.replace("cp.async.wait_group 1;", ""))
+
+
+def test_a_collective_in_divergent_code_never_completes():
+    body = """
+ mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 7; @%p1 bra AWAY;
+ shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1; bra AWAY2;
+AWAY: shfl.sync.bfly.b32 %r2, %r1, 1, 31, -1;
+AWAY2: ret;
+}
+"""
+    with pytest.raises(PtxError, match="divergent code"):
+        copied(body)
+
+
+def test_a_barrier_that_half_the_block_passes_by():
+    """Threads that have left are not waited for; those that wait at another barrier for ever are seen."""
+    assert not copied(" mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 32; @%p1 bra OUT; bar.sync 0; OUT: ret;\n}\n")
+
+
+def test_what_is_not_known_is_said():
+    with pytest.raises(PtxError, match="does not know tex"):
+        copied(" tex.1d.v4.f32.s32 {%f1, %f2, %f3, %f4}, [%rd1]; ret;\n}\n")
+    with pytest.raises(PtxError, match="read before it is written"):
+        copied(" add.u32 %r1, %r2, %r3; ret;\n}\n")
+
+
+def test_a_step_may_touch_its_own_arrays_only():
+    """The arena holds more than one step's arrays; another's are as far away as any."""
+    graph = Graph()
+    a, b = graph.input("a", 8, 8), graph.input("b", 8, 8)
+    instance = Emulated(plan(graph, {"out": matmul(a, b)}, table=cuda_table()))
+    instance.run()
+    step = instance.program.steps[0]
+    owned = int(instance.memory.owned.sum())
+    assert owned == 512 + 3 * 8 * 8 * 4 and step.kernel == "matmul_nn"
+
+
+def test_parsing_keeps_scopes_apart():
+    kernel = parse(HEAD + REGISTERS + " { .reg .b32 %r1; mov.u32 %r1, 5; } mov.u32 %r1, 7; ret;\n}\n")
+    assert kernel.code[0].operands[0].name != kernel.code[1].operands[0].name == "%r1"
