@@ -1,6 +1,7 @@
 """Lists packages and extensions, and has the kernels built; everything else is in pyproject.toml."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = Path(__file__).resolve().parent
 KERNELS = [Path("dlcore/runtime") / name for name in ("kernels.so", "kernels.json", "kernels_c99.json")]
+CUDA_KERNELS = [Path("dlcore/runtime") / name for name in ("kernels_cuda.json", "kernels_cuda.bin")]
 
 
 def sources():
@@ -31,7 +33,9 @@ def extension(path):
 
 
 class Build(build_ext):
-    """Compiles the kernels, then the extensions."""
+    """Compiles the kernels, those for CUDA too where its tools are, then the extensions."""
+
+    built = KERNELS
 
     def finalize_options(self):
         from Cython.Build import cythonize
@@ -47,17 +51,31 @@ class Build(build_ext):
         from dlcore.compiler.__main__ import main
 
         failed = main([])
+        if not failed and self.cuda():
+            self.built = KERNELS + CUDA_KERNELS
         super().run()
         if failed:
             raise SystemExit("kernels are missing, see above")
         if not self.inplace:
-            for path in KERNELS:
+            for path in self.built:
                 self.mkpath(os.path.join(self.build_lib, path.parent))
                 self.copy_file(str(path), os.path.join(self.build_lib, path))
 
+    def cuda(self):
+        """Whether there are CUDA kernels to install; SystemExit where they cannot be built."""
+        from dlcore.compiler.cuda import toolkit
+
+        if reason := toolkit.missing():
+            print(f"built for the CPU only: {reason}")
+            return False
+        # a process of its own: formulas are compiled for one device in each
+        if subprocess.call([sys.executable, "-m", "dlcore.compiler.cuda"], cwd=HERE):
+            raise SystemExit("CUDA kernels are missing, see above")
+        return True
+
     def get_outputs(self):
         return super().get_outputs() + (
-            [] if self.inplace else [os.path.join(self.build_lib, path) for path in KERNELS]
+            [] if self.inplace else [os.path.join(self.build_lib, path) for path in self.built]
         )
 
 

@@ -26,7 +26,10 @@ os.environ.pop("PYTEST_ADDOPTS", None)
 
 # torch is no requirement of the tests: where it is missing, tests/parity is not collected and the header says so.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-collect_ignore = [] if HAS_TORCH else ["parity"]
+# CUDA kernels are built where their tools are; where they are missing, tests/cuda is not collected and the header says so.
+PACKAGE = importlib.util.find_spec("dlcore").submodule_search_locations[0]  # type: ignore[union-attr, index]
+HAS_CUDA_KERNELS = "DLCORE_CUDA_KERNELS" in os.environ or (Path(PACKAGE) / "runtime" / "kernels_cuda.json").exists()
+collect_ignore = ([] if HAS_TORCH else ["parity"]) + ([] if HAS_CUDA_KERNELS else ["cuda"])
 
 
 def pytest_report_header() -> list[str]:
@@ -36,6 +39,8 @@ def pytest_report_header() -> list[str]:
         f"dlcore: {dlcore.__version__} from {Path(dlcore.__file__).parent}",
         f"wide kernels: {os.environ['DLCORE_WIDE_KERNELS']}",
     ]
+    if not HAS_CUDA_KERNELS:
+        lines.append("tests of CUDA kernels are left out: they are not built (pip install '.[cuda-build]')")
     if not HAS_TORCH:
         lines.append("parity tests are left out: torch is not installed (pip install '.[compare]')")
     return lines
