@@ -88,7 +88,7 @@ def test_each_barrier_of_a_product_is_needed():
             product(ptx[:begin] + ptx[end:], 2)
 
 
-HEAD = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 k_in, .param .u64 k_out)\n.maxntid 64, 1, 1\n{\n"
+HEAD = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 k_in, .param .u64 k_out)\n{\n"
 REGISTERS = ".reg .b32 %r<20>; .reg .b64 %rd<20>; .reg .pred %p<5>; .reg .f32 %f<5>; .shared .align 16 .b8 s[2048];\n"
 COPY = """
  ld.param.u64 %rd1, [k_in]; ld.param.u64 %rd2, [k_out];

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from ptx.parse import Instruction, Kernel, PtxError
 
 
@@ -152,7 +151,7 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
         threads, _, at, _ = machine.places(source(machine), "global", mask, width)
         _, _, place, _ = machine.places(to(machine), "shared", mask, width)
         machine.touched("global", at, width, threads, None, None)
-        machine.__dict__.setdefault("open", []).append((threads, place, at, width))
+        machine.open.append((threads, place, at, width))
 
     return act
 
@@ -160,8 +159,8 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
 def _commit(machine: Any, mask: Any) -> None:
     """Closes the group of every thread that is here; groups are told apart by thread."""
     here = np.ones(machine.T, bool) if mask is None else mask
-    machine.waiting.append([here.copy(), [(t[here[t]], p[here[t]], a[here[t]], w) for t, p, a, w in machine.__dict__.get("open", [])]])
-    machine.open = [(t[~here[t]], p[~here[t]], a[~here[t]], w) for t, p, a, w in machine.__dict__.get("open", [])]
+    machine.waiting.append([here.copy(), [(t[here[t]], p[here[t]], a[here[t]], w) for t, p, a, w in machine.open]])
+    machine.open = [(t[~here[t]], p[~here[t]], a[~here[t]], w) for t, p, a, w in machine.open]
 
 
 def _wait(machine: Any, mask: Any, left: int) -> None:

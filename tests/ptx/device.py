@@ -7,13 +7,13 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from ptx.machine import launch
+from ptx.memory import Memory
+from ptx.parse import Kernel, parse
 
 from dlcore.graph.spec import DTYPES as BYTES
 from dlcore.runtime.buffers import DTYPES
 from dlcore.runtime.cuda_table import CudaTable, cuda_table
-from ptx.machine import launch
-from ptx.memory import Memory
-from ptx.parse import Kernel, parse
 
 
 @cache

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from ptx import collective
 from ptx.parse import TYPES, Instruction, Kernel, Operand, PtxError
 
@@ -223,7 +222,8 @@ def _compare(kernel: Kernel, i: Instruction) -> Action:
 
     if len(i.operands) == 3:
         return lambda machine, mask: machine.put(name, test(a(machine), b(machine)), mask)
-    c, join = reader(kernel, i.operands[3], np.bool_), {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}[i.words[2]]
+    c = reader(kernel, i.operands[3], np.bool_)
+    join = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}[i.words[2]]
     return lambda machine, mask: machine.put(name, join(test(a(machine), b(machine)), c(machine)), mask)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
 from ptx.memory import GLOBAL, Memory
 from ptx.parse import Kernel, PtxError, parse
 
@@ -51,9 +50,11 @@ class Machine:
         self.thread, self.lane = threads % np.uint32(block), threads & np.uint32(31)
         self.block_of, self.warp_of = (threads // np.uint32(block)).astype(np.int64), (threads >> np.uint32(5)).astype(np.int64)
         one, zero = np.uint32(1), np.uint32(0)
-        self.special = {"%tid.x": self.thread, "%ntid.x": np.uint32(block), "%ctaid.x": np.uint32(first) + self.block_of.astype(np.uint32),
-                        "%nctaid.x": np.uint32(grid), "%laneid": self.lane, "%warpid": self.thread >> np.uint32(5)}  # fmt: skip
-        self.special |= {f"%{n}.{a}": zero if n in ("tid", "ctaid") else one for n in ("tid", "ntid", "ctaid", "nctaid") for a in "yz"}
+        self.special = {"%tid.x": self.thread, "%ntid.x": np.uint32(block), "%nctaid.x": np.uint32(grid),
+                        "%ctaid.x": np.uint32(first) + self.block_of.astype(np.uint32), "%laneid": self.lane,
+                        "%warpid": self.thread >> np.uint32(5)}  # fmt: skip
+        self.special |= {f"%{n}.{a}": zero for n in ("tid", "ctaid") for a in "yz"}
+        self.special |= {f"%{n}.{a}": one for n in ("ntid", "nctaid") for a in "yz"}
         self.first = first
         self.arguments = dict(zip((n for n, _ in kernel.parameters), arguments, strict=True))
         self.R: dict[str, Any] = {}
@@ -67,7 +68,8 @@ class Machine:
         self.identify()
         self.pc, self.status = np.zeros(T, np.int64), np.zeros(T, np.int8)
         self.uniform, self.steps = 0, 0
-        self.waiting: list[list[Any]] = []  # groups of cp.async
+        self.waiting: list[list[Any]] = []  # groups of cp.async; and copies that are in none yet
+        self.open: list[tuple[Any, ...]] = []
         self.random = np.random.default_rng(shuffle) if shuffle is not None else None
         compiled = kernel.__dict__.setdefault("compiled", [])
         if not compiled:
@@ -87,8 +89,9 @@ class Machine:
                 if not running.any():
                     if (self.status == GONE).all():
                         return
-                    raise PtxError(f"{self.kernel.name}: {int((self.status != GONE).sum())} threads wait for others for ever, at a "
-                                   f"{'barrier' if (self.status == WAITS).any() else 'collective instruction in divergent code'}")  # fmt: skip
+                    place = "barrier" if (self.status == WAITS).any() else "collective instruction in divergent code"
+                    count = int((self.status != GONE).sum())
+                    raise PtxError(f"{self.kernel.name}: {count} threads wait for others for ever, at a {place}")
                 if self.random is not None:
                     some = np.repeat(self.random.random(-(-self.T // 32)) < 0.3, 32)[: self.T] & running
                     running = some if some.any() else running

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from ptx.parse import PtxError
 
 GLOBAL = 1 << 45  # address of its first byte

@@ -6,7 +6,7 @@ a warp, and single PTX instructions.
     store_shared(address, ...)
 
 `asm_op` makes a function of one PTX instruction.  Inline assembly is not marked convergent, so instructions that a whole warp
-takes part in stand in uniform control flow only.  Integer constants are written `u32(4)`: Numba's arithmetic would make int64 of them.
+takes part in stand in uniform control flow only.  Integer constants are written `u32(4)`: Numba would make int64 of them.
 """
 
 from __future__ import annotations

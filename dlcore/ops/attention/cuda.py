@@ -1,8 +1,8 @@
 """Attention on a GPU in float32: 32 rows of one side against 32 of the other, never more of the scores, as in FlashAttention.
 
-A block of 256 threads owns 32 rows, each of its 8 warps 4 of them; the lanes of a warp stand at 32 rows of the other side.  So a row's
-maximum and sum are shuffles.  Rows pass through shared memory, 64 of their columns at a time; sums stay in registers, which is
-enough for heads of 256.
+A block of 256 threads owns 32 rows, each of its 8 warps 4 of them; the lanes of a warp stand at 32 rows of the other side.  So the
+maximum and sum of a row are shuffles.  Rows pass through shared memory, 64 of their columns at a time; sums stay in registers,
+which is enough for heads of 256.
 
 Gradients: blocks that own queries walk over keys, and blocks that own keys walk over queries, so that no two blocks add to one
 place, and there are no atomics: equal bits every time.
@@ -117,7 +117,7 @@ def write(acc, r, factor, out, b, row, head, lane, add):
 @helper
 def write_rows(acc, out, b, row, head, thread, add):
     for r in range(OWN):
-        i = row + OWN * ((thread >> 5)) + r
+        i = row + OWN * (thread >> 5) + r
         if i < out.shape[1]:
             write(acc, r, ONE, out, b, i, head, (thread & 31), add)
 
@@ -127,7 +127,7 @@ def write_rows(acc, out, b, row, head, thread, add):
 def soften(s, acc, tops, totals, mask, b, q0, k0, T, S, scale, causal, window, thread):
     """Scores become exp(scale s - top); what older sums are multiplied by reaches acc and totals."""
     for r in range(OWN):
-        i, j = q0 + OWN * ((thread >> 5)) + r, k0 + (thread & 31)
+        i, j = q0 + OWN * (thread >> 5) + r, k0 + (thread & 31)
         x = s[r] * scale if visible(mask, b, i, j, T, S, causal, window) else -INF
         top = warp_max(x)
         top = top if top > tops[r] else tops[r]
@@ -188,7 +188,7 @@ def queries_side(acc, left, right, dout, lse, delta, q, k, v, mask, scale, causa
         dots(s, left, right, q, q0, h, k, k0, k_head, b, thread)
         dots(d, left, right, dout, q0, h, v, k0, v_head, b, thread)
         for r in range(OWN):
-            i, j = q0 + OWN * ((thread >> 5)) + r, k0 + (thread & 31)
+            i, j = q0 + OWN * (thread >> 5) + r, k0 + (thread & 31)
             if visible(mask, b, i, j, T, S, causal, window):
                 s[r] = exp(s[r] * scale - lse[b, h, i]) * (d[r] - delta[b, h, i]) * scale
             else:
@@ -211,7 +211,7 @@ def keys_side(acc, left, right, dout, lse, delta, q, k, v, mask, groups, scale, 
             if of_keys:
                 dots(d, left, right, v, k0, v_head, dout, q0, h, b, thread)
             for r in range(OWN):
-                i, j = q0 + (thread & 31), k0 + OWN * ((thread >> 5)) + r
+                i, j = q0 + (thread & 31), k0 + OWN * (thread >> 5) + r
                 if visible(mask, b, i, j, T, S, causal, window):
                     p = exp(s[r] * scale - lse[b, h, i])
                     s[r] = p * (d[r] - delta[b, h, i]) * scale if of_keys else p

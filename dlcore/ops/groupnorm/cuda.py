@@ -1,4 +1,4 @@
-"""Group normalisation on a GPU: a block for each group of a sample, two passes for the variance; the sums of gradients by channel."""
+"""Group normalisation on a GPU: a block for each group of a sample, two passes for the variance; sums of gradients by channel."""
 import math
 
 import numpy as np

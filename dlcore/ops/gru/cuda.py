@@ -5,7 +5,17 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32
 from dlcore.compiler.cuda.language import kernel
 from dlcore.ops import gru  # noqa: F401  (declares)
 from dlcore.ops.formulas import sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from dlcore.ops.rnn.cuda_steps import ROWS, THREADS, add_turned, arrived, is_there, place, start, state_before, times_column
+from dlcore.ops.rnn.cuda_steps import (
+    ROWS,
+    THREADS,
+    add_turned,
+    arrived,
+    is_there,
+    place,
+    start,
+    state_before,
+    times_column,
+)
 
 ZERO, ONE = np.float32(0), np.float32(1)
 

@@ -1,8 +1,8 @@
 """A tile of a matrix product on a GPU, in float32: 64 by 64 of the result by 256 threads, 4 by 4 each.
 
 `product_tile(load_a, ...)` makes the function for two operands that need not be matrices: `load_a(a, i, k, extra)` is the element
-in row i and column k of what a stands for, `load_b(b, j, k, extra)` that in column j and row k of the other.  Convolutions say there
-which pixel it is.  `along_k`: neighbours in memory are those along k, so neighbouring threads read these.
+in row i and column k of what a stands for, `load_b(b, j, k, extra)` that in column j and row k of the other.  Convolutions say
+there which pixel it is.  `along_k`: neighbours in memory are those along k, so neighbouring threads read these.
 
 16 columns of a and rows of b at a time lie in shared memory, their columns 65 apart: no two lanes meet in a bank.
 """

@@ -1,4 +1,6 @@
 """Random numbers on the CPU, without a library's logarithm: the same bits on every machine."""
+import math
+
 import numpy as np
 
 from dlcore.compiler.language import formula, kernel
@@ -43,7 +45,7 @@ def normal_of(word):
     """The normal number of 32 random bits."""
     t = (np.float32(np.int64(word >> np.uint64(1))) + np.float32(0.5)) * np.float32(4.6566128730773926e-10)
     u = -log(t * (TWO - t))
-    ratio = erfinv_centre(u - np.float32(2.5)) if u < np.float32(5) else erfinv_tail(np.float32(np.sqrt(u)) - np.float32(3))
+    ratio = erfinv_centre(u - np.float32(2.5)) if u < np.float32(5) else erfinv_tail(math.sqrt(u) - np.float32(3))
     y = SQRT2 * (ONE - t) * ratio
     return y if (word & np.uint64(1)) == np.uint64(0) else -y
 
