@@ -75,6 +75,7 @@ class RunSection(Section):
     threads: int = Field(0, ge=0, description="0 chooses by cost; results do not depend on it")
     jobs: int = Field(0, ge=0, description="folds at once, each on one thread; 0: one per core; results do not depend on it")
     max_time: float = Field(0.0, ge=0, description="seconds of training, at most about; 0: no limit")
+    log_every: int = Field(0, ge=0, description="steps between two lines of progress; 0: on a terminal the live line alone")
 
 
 # keys that several tasks have: their ranges stand here once
@@ -119,6 +120,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
     ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
+    ("train", "monitor"): (str, {"description": "what early stopping and the kept weights go by, such as val_accuracy"}),
     ("train", "init"): (str, {"description": "model file whose weights to begin with"}),
     ("train", "freeze"): (list[str], {"description": "patterns of layers that are not trained"}),
     ("train", "optimizer-options"): (dict[str, Any], {"description": "further arguments of the optimizer"}),

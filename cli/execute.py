@@ -34,13 +34,14 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
     if rows is not None:
         parts = parts._replace(train=rows.train)
     train = plan.sections["train"]
-    recorder = Recorder(console, folder, estimator.contents)
+    monitor = train.get("monitor", "val_loss")
+    recorder = Recorder(console, folder, estimator.contents, monitor, plan.sections["run"]["log-every"])
     backup = BackupAndRestore(
         folder.checkpoints,
         save_freq=train["save-every"] or "epoch",
         delete_checkpoint=False,
         keep=train["keep"],
-        best="val_loss",
+        best=monitor,
         seconds=0.0 if train["save-every"] else CHECKPOINT_SECONDS,
     )
     if not data:

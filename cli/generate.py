@@ -22,16 +22,16 @@ OF_TEXT = ("prompt", "temperature", "top_k", "top_p", "min_p", "repetition_penal
 @click.command(short_help="Make text or images with a trained model.", no_args_is_help=True)
 @click.argument("model")
 @click.option("--prompt", default="\n", metavar="TEXT", help="How the text begins; - is standard input.  [default: a line feed]")
-@click.option("-n", "--max-new", type=click.IntRange(min=1), help="Tokens, at most, or images.  [default: 200, or 64]")
+@click.option("-n", "--max-new", type=options.Whole(min=1), help="Tokens, at most, or images.  [default: 200, or 64]")
 @click.option("-o", "--out", metavar="FILE", help="Of images: a new PNG file, or .npy for the pixels as numbers.")
 @click.option("--temperature", type=Finite(0, closed=True), default=1.0, show_default=True, help="0 takes the likeliest token.")
-@click.option("--top-k", type=click.IntRange(min=1), help="Draw from the K likeliest tokens.")
+@click.option("--top-k", type=options.Whole(min=1), help="Draw from the K likeliest tokens.")
 @click.option("--top-p", type=Finite(0, 1.000001), default=1.0, help="Draw from the fewest that reach this probability.")
 @click.option("--min-p", type=Finite(0, 1, closed=True), default=0.0, help="Draw from those so likely beside the likeliest.")
 @click.option("--repetition-penalty", type=Finite(0), default=1.0, help="Above 1, tokens that occurred become less likely.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
-@click.option("--beams", type=click.IntRange(min=1), help="Search for the likeliest text with so many beams instead of drawing.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), default=0, show_default=True, help="The same, the same result.")
+@click.option("--beams", type=options.Whole(min=1), help="Search for the likeliest text with so many beams instead of drawing.")
+@click.option("--seed", type=options.Whole(min=0, max=2**63 - 1), default=0, show_default=True, help="The same, the same result.")
 @options.machine
 @options.common
 @click.pass_context

@@ -28,7 +28,7 @@ def name(path: Path) -> str:
 def find(folder: Path) -> list[Record]:
     """The runs in a folder, the newest first.  Raises DataError where there is no such folder."""
     if not folder.is_dir():
-        raise DataError("there is no such folder", where=str(folder))
+        raise DataError("there is no such folder", where=str(folder), expected="a folder of runs, or a run folder")
     paths = [folder] if records.is_run(folder) else [p for p in folder.iterdir() if records.is_run(p)]
     return sorted(map(records.read, paths), key=started, reverse=True)
 

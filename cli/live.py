@@ -40,6 +40,10 @@ class Facts:
             return None
         return min(1.0, (loop.state.epoch - self.session.first + loop.state.position / steps) / total)
 
+    def step(self) -> int:
+        assert self.session is not None
+        return self.session.loop.state.step
+
     def rows_per_second(self) -> float:
         """Over the last seconds."""
         assert self.session is not None
@@ -104,6 +108,10 @@ class Live:
         if not self.console.quiet and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="dlcore-live", daemon=True)
             self._thread.start()
+
+    def line(self) -> None:
+        """One plain line, which stays."""
+        self.console.say("train", f"step {self.facts.step():,}  " + fitted(self.facts.parts(), max(self.console.width, 100)))
 
     def stop(self) -> None:
         """Takes the line away."""

@@ -205,10 +205,14 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--l1", type=Finite(0, closed=True), help="L1 penalty of matrices and filters."),
         click.option("--l2", type=Finite(0, closed=True), help="L2 penalty of matrices and filters."),
         click.option("--clip", type=Finite(0, closed=True), metavar="NORM", help="Greatest norm of all gradients together."),
-        click.option("--accumulate", type=click.IntRange(min=1), metavar="K", help="Micro-batches per update."),
+        click.option("--accumulate", type=Whole(min=1), metavar="K", help="Micro-batches per update."),
         click.option(
             "--ema", type=Finite(0, 1, closed=True), metavar="MOMENTUM",
             help="Keep averages of the weights, and use them: 0.999.",
+        ),
+        click.option(
+            "--monitor", metavar="METRIC",
+            help="What early stopping and the kept weights go by.  [default: val_loss]",
         ),
         click.option("--init", metavar="MODEL", help="Model file whose weights to begin with, where they fit."),
         click.option(

@@ -40,6 +40,7 @@ KEYS = {
     "clip": ("train", "clip"),
     "accumulate": ("train", "accumulate"),
     "ema": ("train", "ema"),
+    "monitor": ("train", "monitor"),
     "init": ("train", "init"),
     "freeze": ("train", "freeze"),
     "seed": ("train", "seed"),
@@ -49,6 +50,7 @@ KEYS = {
     "threads": ("run", "threads"),
     "jobs": ("run", "jobs"),
     "max_time": ("run", "max-time"),
+    "log_every": ("run", "log-every"),
 }
 
 

@@ -10,6 +10,7 @@ from dlcore.cli.console import Console
 from dlcore.cli.live import Live
 from dlcore.cli.table import EpochTable
 from dlcore.training.callbacks import Callback
+from dlcore.training.monitor import Monitor
 from dlcore.training.writer import Writer
 
 if TYPE_CHECKING:
@@ -20,14 +21,16 @@ Contents = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 class Recorder(Callback):
-    """`contents()` gives what goes into the model file, as the model stands."""
+    """`contents()` gives what goes into the model file, as the model stands.  monitor: the metric that the best epoch goes by.
+    log_every: steps between two lines of progress; 0: none."""
 
-    def __init__(self, console: Console, folder: RunFolder, contents: Callable[[], Contents]):
+    def __init__(self, console: Console, folder: RunFolder, contents: Callable[[], Contents], monitor: str, log_every: int = 0):
         self.console, self.folder, self.contents = console, folder, contents
+        self.monitor, self.log_every = Monitor(monitor), log_every
         self.started = False
         self.rows: list[dict[str, Any]] = []  # of metrics.jsonl
         self.best: dict[str, float] = {}  # metrics of the epoch whose weights the task keeps:
-        self.best_epoch = 0  # that with the least validation loss, else the last
+        self.best_epoch = 0  # that where `monitor` was best, else the last
         self.before = 0.0  # seconds that were trained before this process
         self._begin = self._saved_at = 0.0
         self._writer = Writer()
@@ -56,10 +59,13 @@ class Recorder(Callback):
         self.started, self._begin = True, time.perf_counter()
         self.folder.put_metrics([])
         self.live.start(self.session)
+        if self.log_every:
+            self.session.every(self.log_every, self.live.line)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = dict(logs or {})
-        better = not self.best or "val_loss" not in logs or logs["val_loss"] < self.best["val_loss"]
+        name = self.monitor.name
+        better = not self.best or name not in logs or self.monitor.better(logs[name], self.best[name])
         if better:
             self.best, self.best_epoch = logs, epoch + 1
         row = {"epoch": epoch + 1, "step": self.session.loop.state.step, **logs, **self.live.facts.row()}
@@ -67,7 +73,7 @@ class Recorder(Callback):
         self.rows.append(row)
         if self._table is None:
             self._table = EpochTable(self.console, list(logs))
-        self._table.row(row, mark="val_loss" in logs and better)
+        self._table.row(row, mark=name in logs and better)
         self.folder.add_metrics(row)
         if better and time.perf_counter() - self._saved_at > SAVE_SECONDS:
             self._keep_model()

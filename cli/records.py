@@ -14,6 +14,7 @@ from dlcore.cli.console import plain
 from dlcore.cli.errors import writing
 from dlcore.cli.run_folder import CONFIG, LOCK, METRICS, RESULT
 from dlcore.errors import DataError
+from dlcore.training.monitor import Monitor
 
 REPORT = "report.html"
 
@@ -31,9 +32,14 @@ class Record:
 
     @property
     def best(self) -> dict[str, Any]:
-        """The epoch whose weights are the model: that with the least validation loss, else the last; {} without epochs."""
-        measured = [row for row in self.rows if isinstance(row.get("val_loss"), (int, float))]
-        return min(measured, key=lambda row: row["val_loss"]) if measured else (self.rows or [{}])[-1]
+        """The epoch whose weights are the model: where `train.monitor` was best, else the last; {} without epochs."""
+        watched = Monitor(self.config.get("train", {}).get("monitor", "val_loss"))
+        best: dict[str, Any] = {}
+        for row in self.rows:
+            value = row.get(watched.name)
+            if isinstance(value, (int, float)) and (not best or watched.better(value, best[watched.name])):
+                best = row
+        return best or (self.rows or [{}])[-1]
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -72,7 +72,7 @@ def plot(runs: tuple[str, ...], metrics: tuple[str, ...], out: str, as_json: boo
     from dlcore.cli import history
 
     if Path(out).exists():
-        raise UsageError("the output file exists; nothing was written over", where=out)
+        raise UsageError("the output file exists; nothing was written over", where=out, hint="choose another name")
     history.draw(_records(runs), list(metrics), Path(out))
     if as_json:
         result_json({"runs": list(runs), "out": out})
@@ -92,7 +92,7 @@ def tensorboard(runs: tuple[str, ...], out: str, as_json: bool) -> None:
 
     place = Path(out)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise UsageError("the output folder exists and is not empty; nothing was written over", where=out)
+        raise UsageError("the output folder exists and is not empty; nothing was written over", where=out, hint="choose another -o")
     history.event_files(_records(runs), place)
     if as_json:
         result_json({"runs": list(runs), "out": out})
@@ -125,7 +125,7 @@ def verify(ctx: click.Context, run: str, as_json: bool) -> None:
 
 @command.command("clean")
 @click.argument("folder", default="runs")
-@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Remove finished runs too, but the N newest.")
+@click.option("--keep", type=options.Whole(min=0), metavar="N", help="Remove finished runs too, but the N newest.")
 @click.option("--yes", is_flag=True, help="Remove; without this option it is only told what would be removed.")
 @options.common
 def clean(folder: str, keep: int | None, yes: bool, as_json: bool) -> None:

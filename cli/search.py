@@ -18,12 +18,14 @@ from dlcore.cli import folds, lock, options, run_folder
 from dlcore.cli import plan as plans
 from dlcore.cli.config import to_toml
 from dlcore.cli.console import Console, number
-from dlcore.cli.errors import writing
+from dlcore.cli.errors import similar, writing
 from dlcore.cli.run_folder import RunFolder
 from dlcore.cli.space import Dimension, parse
 from dlcore.errors import DivergedError, Interrupted, UsageError
+from dlcore.tasks import recipe
 from dlcore.tasks.processes import in_processes
 from dlcore.training.callbacks import Callback
+from dlcore.training.monitor import Monitor
 
 TRIALS = 20  # where neither time nor trials were limited
 STUDY, BASE, TABLE, NAME = "study.db", "tune.toml", "trials.csv", "dlcore"
@@ -116,7 +118,8 @@ def started(
         for value in dimension.extremes():
             trial.plan({key: value})
     place = run_folder.choose(out, f"{base.task.name}-tune")
-    base.task.read(base.sections["data"]["train"], **_columns(base))
+    parts = base.task.read(base.sections["data"]["train"], **_columns(base))
+    check_metric(metric, recipe.measured(base.task.create(parts.train, base.arch, **base.options())))
     text = lock.text(base, {source: lock.data_hash(source) for source in lock.sources(base)})
     folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
     own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric}}
@@ -124,6 +127,14 @@ def started(
         (folder.path / BASE).write_text(to_toml(base.task.name, own, header="what dlcore tune searches"), encoding="utf-8")
         (folder.path / "base.toml").write_text(base.toml(), encoding="utf-8")
     return Search(folder, task, given, settings, arch, preset, dimensions, metric)
+
+
+def check_metric(metric: str, known: Sequence[str]) -> None:
+    """UsageError for a metric that no epoch will have, where they are known."""
+    if known and metric not in known:
+        guess = similar(metric, known)
+        raise UsageError(f"no metric is called {metric!r}", where="--metric", expected=", ".join(known),
+                         hint=f"did you mean {guess!r}?" if guess else "")
 
 
 def resumed(
@@ -195,7 +206,7 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
     def objective(trial: Any) -> float:
         values = {key: dimension.suggest(trial) for key, dimension in search.space.items()}
         candidate = search.plan(values)
-        watch = _Watch(search, trial, budget.size, deadline)
+        watch = _Watch(search, trial, budget.size, deadline, candidate.sections["train"].get("monitor", "val_loss"))
         begin = time.perf_counter()
         state = "pruned"
         try:
@@ -222,10 +233,11 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
 class _Watch(Callback):
     """Tells Optuna each epoch, and ends a trial that is too large, too late, or worse than the others."""
 
-    def __init__(self, search: Search, trial: Any, size: int | None, deadline: float):
+    def __init__(self, search: Search, trial: Any, size: int | None, deadline: float, monitor: str):
         self.search, self.trial, self.size, self.deadline = search, trial, size, deadline
         self.value, self.epochs, self.reason = math.nan, 0, ""
-        self._least = math.inf
+        self.watched = Monitor(monitor)
+        self._best = self.watched.worst
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if self.size is not None and 4 * self.model.count_params() > self.size:
@@ -240,9 +252,10 @@ class _Watch(Callback):
         if self.search.metric not in logs:
             raise UsageError(f"no metric is called {self.search.metric!r}", expected=", ".join(logs), where="--metric")
         self.epochs += 1
-        # the weights kept are those of the least validation loss, and so is the value
-        if logs.get("val_loss", -math.inf) < self._least or "val_loss" not in logs:
-            self._least, self.value = logs.get("val_loss", math.inf), logs[self.search.metric]
+        # the value is that of the epoch whose weights are kept
+        watched, name = self.watched, self.watched.name
+        if name not in logs or self.epochs == 1 or watched.better(logs[name], self._best):
+            self._best, self.value = logs.get(name, watched.worst), logs[self.search.metric]
         self.trial.report(self.value, epoch)
         if self.trial.should_prune():
             self._prune("")

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=Whole(min=1), help="Folds at once, each on one thread.  [default: one per core]")
 @click.option("--save-every", type=Whole(min=1), help="Steps between two checkpoints.  [default: an epoch]")
 @click.option("--keep", type=Whole(min=1), help="How many of the latest checkpoints are kept.  [default: 1]")
+@click.option("--log-every", type=Whole(min=1), metavar="STEPS", help="Also a line of progress every so many steps.")
 @click.option("--max-time", type=Duration(), metavar="TIME", help="The most time to train, about: 90s, 10m, 1h30m.")
 @click.option("--dry-run", is_flag=True, help="Say shapes, memory and time after a few steps; write nothing.")
 @click.option("--lr-find", is_flag=True, help="Only look for a learning rate: suggests one, and writes a csv file.")

@@ -67,6 +67,13 @@ class Evaluation:
         """The numbers of the rows that the model got most wrong, the worst first."""
         return np.argsort(self.correct, kind="stable")[:count]
 
+    def __str__(self) -> str:
+        lines = []
+        for name, value in self.metrics.items():
+            interval = self.intervals.get(name)
+            lines.append(f"{name:<22}{value:.4f}" + (f"   95 % {interval.low:.4f} to {interval.high:.4f}" if interval else ""))
+        return "\n".join(lines) + (f"\n\n{self.text.rstrip()}" if self.text else "")
+
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold, without curves and rows."""
         found: dict[str, Any] = {"metrics": self.metrics,

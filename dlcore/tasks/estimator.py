@@ -222,7 +222,7 @@ class Estimator:
             f"at most {self.epochs} epochs" + (f", weight decay {self.weight_decay:g}" if self.weight_decay else "")
             + recipe.described(self)
             + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
-        best = EarlyStopping(patience=self.patience or None) if validation else None
+        best = EarlyStopping(recipe.of(self)["monitor"], patience=self.patience or None) if validation else None
         steps = -(-len(inputs) // (self.batch_size * recipe.of(self)["accumulate"]))
         network.optimizer.learning_rate = recipe.schedule(self, self.epochs * steps, steps) or self.lr
         own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []

@@ -6,6 +6,7 @@ On the command line these are the options and keys of the same names: `--warmup 
 """
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
                lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
+    "monitor": ("val_loss", "a metric of an epoch", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
     "optimizer_options": ({}, "arguments of the optimizer by name", lambda v: isinstance(v, Mapping)),
@@ -68,7 +70,24 @@ def check(params: Any) -> None:
     made = optimizer(params)
     if of(params)["sparse"]:
         made.check_rows()
+    check_monitor(params)
     schedule(params, 10, 2)
+
+
+def measured(params: Any) -> list[str]:
+    """The metrics of an epoch, where they are known before the training; else none."""
+    own = {"classifier": ["loss", "accuracy"], "regressor": ["loss"], "multi-label": ["loss"]}.get(getattr(params, "_kind", ""), [])
+    return own + [f"val_{name}" for name in own if params.val_split]
+
+
+def check_monitor(params: Any) -> None:
+    """UsageError for a metric that no epoch has."""
+    name, known = of(params)["monitor"], measured(params)
+    if not known or name in known or name == KEYS["monitor"][0]:
+        return
+    guess = difflib.get_close_matches(name, known, 1)
+    raise UsageError(f"no metric of an epoch is called {name!r}", where="monitor", expected=", ".join(known),
+                     hint=f"did you mean {guess[0]!r}?" if guess else "")
 
 
 def optimizer(params: Any) -> Any:
@@ -122,7 +141,9 @@ def plateau(params: Any) -> Callback:
     if unknown := [n for n in options if n not in PLATEAU]:
         raise UsageError("the schedule plateau cannot be made", where="schedule_options", expected=", ".join(PLATEAU),
                          got=unknown[0])
-    return ReduceLROnPlateau("val_loss" if params.val_split else "loss", factor=options.get("gamma", 0.1),
+    watched = of(params)["monitor"]
+    watched = watched if params.val_split or not watched.startswith("val_") else "loss"
+    return ReduceLROnPlateau(watched, factor=options.get("gamma", 0.1),
                              patience=options.get("patience", 5), min_lr=params.lr * options.get("end", 0.0))
 
 

@@ -339,6 +339,7 @@ class TextClassifyTask:
     summary = "one or several labels for texts: intents, topics, sentiment"
     architectures = ARCHITECTURES
     presets: Mapping[str, Sections] = {}
+    space = {"train.lr": "5e-4..1e-2:log", "train.batch": "16, 32, 64", "model.embed": "32, 64, 128", "model.dropout": "0.0..0.6"}
 
     def defaults(self, arch: str) -> Sections:
         sections = TextClassifier(arch).sections()

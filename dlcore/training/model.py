@@ -319,8 +319,16 @@ class Model(Layer):
 
     # ---- evaluating --------------------------------------------------------------------------------------------------
     def evaluate(self, x: Any, y: Any = None, batch_size: int = WHOLE_BATCH, sample_weight: Any = None,
-                 verbose: int = 0, return_dict: bool = False) -> Any:
-        """The loss, or [loss, metrics...] where there are metrics, over all rows; x may be an iterable of batches."""
+                 verbose: int = 0, return_dict: bool = False, report: bool = False) -> Any:
+        """The loss, or [loss, metrics...] where there are metrics, over all rows; x may be an iterable of batches.
+
+        report: everything that can be measured instead, an `Evaluation` whose text is printed: metrics with 95 % intervals, and of
+        labels precision, recall and F1 of each.  For arrays without weights."""
+        if report:
+            if fitting.is_batches(x, y) or sample_weight is not None:
+                raise UsageError("a report is made of arrays without weights", hint="evaluate(x, y, report=True)")
+            from dlcore.training import reporting
+            return reporting.evaluation(self, x, y, batch_size)
         if fitting.is_batches(x, y):
             logs = self._evaluate(x, batch_size)
         else:

@@ -3,11 +3,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from dlcore.errors import UsageError
+from dlcore.errors import DivergedError, UsageError
+from dlcore.training import saving, weight_files
 from dlcore.training.callbacks import Callback
 from dlcore.training.monitor import Monitor
+from dlcore.training.writer import Writer
 
 
 class ModelCheckpoint(Callback):
@@ -20,7 +24,9 @@ class ModelCheckpoint(Callback):
     save_freq          "epoch", or a number of steps; the logs of a step are the means of the epoch so far
     initial_value_threshold   `monitor` must be better than this to be saved
 
-    WriteError where a file cannot be written: what stood there before is unchanged.
+    The model is copied between two steps, and a thread writes the copy while training goes on; the next file waits for it, and
+    `fit` returns when all are written.  WriteError, at the next file or at the end, where one cannot be written: what stood there
+    before is unchanged.
     """
 
     def __init__(self, filepath: str | os.PathLike[str], monitor: str = "val_loss", verbose: int = 0,
@@ -31,6 +37,7 @@ class ModelCheckpoint(Callback):
         self.filepath, self.verbose, self.save_freq = os.fspath(filepath), verbose, save_freq
         self.save_best_only, self.save_weights_only = save_best_only, save_weights_only
         self.monitor, self.threshold = Monitor(monitor, mode), initial_value_threshold
+        self.writer = Writer()
         self._reset()
 
     def _reset(self) -> None:
@@ -57,6 +64,13 @@ class ModelCheckpoint(Callback):
         if self.save_freq == "epoch":
             self._save(dict(logs or {}))
 
+    def on_train_stop(self) -> None:
+        self.writer.wait()
+
+    def on_divergence(self, failure: DivergedError) -> bool:
+        self.writer.wait()
+        return False
+
     def _save(self, logs: dict[str, float]) -> None:
         path = self._path(logs)
         if self.save_best_only:
@@ -64,9 +78,23 @@ class ModelCheckpoint(Callback):
             if not self.monitor.better(value, self.best):
                 return
             self.best = value
-        self.model.save_weights(path) if self.save_weights_only else self.model.save(path)
-        if self.verbose:
-            print(f"epoch {self.epoch + 1}: saved {path}", file=sys.stderr)
+        self.writer.wait()
+        write, told = self._copied(path), f"epoch {self.epoch + 1}: saved {path}"
+
+        def job() -> None:
+            write()
+            if self.verbose:
+                print(told, file=sys.stderr)
+        self.writer.put(Path(path), job)
+
+    def _copied(self, path: str) -> Callable[[], None]:
+        """What writes the model, or its weights, as they are now."""
+        if self.save_weights_only:
+            arrays = weight_files.copies(self.model)
+            return lambda: weight_files.write(path, arrays)
+        from dlcore.deploy import model_file
+        config, tensors = saving.writing(self.model)
+        return lambda: model_file.write(path, config, tensors, {})
 
     def _path(self, logs: dict[str, float]) -> str:
         try:

@@ -63,6 +63,12 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return config, tensors
 
 
+def writing(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `save` would write now, copied: (config, tensors) for `model_file.write`, in another thread if need be."""
+    config, tensors = parts(model)
+    return {"model_type": MODEL_TYPE, **config}, {name: tensor.copy() for name, tensor in tensors.items()}
+
+
 def pickled(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, type[Layer]]]:
     """Config, tensors (copies) and the user's own layer classes: the arguments of `unpickled`."""
     config, tensors = parts(model)

@@ -20,19 +20,31 @@ PREFIX = "weights/"         # of weights in a model file
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """See `Model.save_weights`.  Raises WriteError, and leaves what stood there before."""
-    from dlcore.deploy import safetensors
-    from dlcore.deploy.atomic import all_or_nothing, sync_folder
     model.ensure_store()
     with model.averages.used(True):
-        pieces = safetensors.pieces({name: v.array for name, v in named_variables(model).items()}, {"format": "dlcore"})
-        with all_or_nothing(Path(path), "the weights") as work:
-            with open(work, "xb") as file:
-                for piece in pieces:
-                    file.write(piece)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(work, path)
-            sync_folder(Path(path).parent)
+        write(path, {name: v.array for name, v in named_variables(model).items()})
+
+
+def copies(model: Model) -> dict[str, np.ndarray]:
+    """The weights by name, copied, so that they can be written while training goes on."""
+    model.ensure_store()
+    with model.averages.used(True):
+        return {name: v.numpy() for name, v in named_variables(model).items()}
+
+
+def write(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a file of weights, whole or not at all.  WriteError."""
+    from dlcore.deploy import safetensors
+    from dlcore.deploy.atomic import all_or_nothing, sync_folder
+    pieces = safetensors.pieces(arrays, {"format": "dlcore"})
+    with all_or_nothing(Path(path), "the weights") as work:
+        with open(work, "xb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(work, path)
+        sync_folder(Path(path).parent)
 
 
 def load(model: Model, path: str | os.PathLike[str], skip_mismatch: bool = False) -> list[str]:

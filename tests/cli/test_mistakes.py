@@ -203,6 +203,21 @@ resume changed | 3 | the configuration was changed since the run began; changed/
 resume stale --epochs +1 | 4 | d.csv; sha256
 resume run --epochs 0 | 2 | fewer epochs; at least 1; 0
 resume run --epochs many | 2 | --epochs; many; +5
+runs lsit | 2 | No such command 'lsit'
+runs list t.csv | 4 | t.csv
+runs list . --sort acuracy | 2 | acuracy
+runs compare run nosuch | 4 | no run folder; nosuch
+runs compare | 2 | Missing argument
+runs plot run -o t.csv | 2 | the output file exists; nothing was written over; t.csv
+runs plot run --metric acuracy -o c.html | 2 | acuracy
+runs plot run | 2 | Missing option '-o'
+runs verify nosuch | 4 | no run folder; nosuch
+runs verify stale | 4 | d.csv; sha256
+runs tensorboard run -o full | 2 | not empty; full
+runs clean . --keep -1 | 2 | --keep; '-1' is not a whole number from 0
+TRAIN --accumulate 0 | 2 | --accumulate; '0' is not a whole number from 1
+TRAIN --log-every 0 | 2 | --log-every; '0' is not a whole number from 1
+TRAIN --monitor val_acuracy | 3 | no metric of an epoch is called 'val_acuracy'; did you mean 'val_accuracy'
 data check nosuch.csv | 4 | no such file; nosuch.csv
 data check empty.csv | 4 | the file is empty
 data split t.csv --val 2 --out parts | 2 | --val; below 1
@@ -221,6 +236,7 @@ tune tabular --data t.csv --max-size big | 2 | --max-size; 'big' is no size; 2M
 tune tabular --data t.csv --workers 0 | 2 | --workers; not a whole number from
 tune tabular --data t.csv --space train.lr | 2 | --space train.lr; cannot be read; 1e-4..1e-2:log
 tune tabular --data t.csv --space train.lr=1..0 | 2 | the range is empty; 1..0
+tune tabular --data t.csv --metric acuracy | 2 | no metric is called 'acuracy'; --metric; val_accuracy
 tune tabular --data t.csv --space train.lrr=1e-4..1e-2 | 3 | train.lrr; unknown key; did you mean train.lr?
 tune tabular --data t.csv --set data.folds=3 | 2 | not on folds; data.folds
 """

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import tomllib
 
 import numpy as np
@@ -40,3 +41,31 @@ def test_lr_find(dlcore_command, table):
         rows = list(csv.DictReader(file))
     assert len(rows) == done["steps"] > 20 and done["suggestion"] in [float(row["learning_rate"]) for row in rows]
     assert [p.name for p in (dlcore_command.folder / "found").iterdir()] == ["learning_rates.csv"]
+
+
+def test_monitor_chooses_the_epoch_that_is_kept(dlcore_command, table):
+    words = ("train", "tabular", "--data", table, "--epochs", "6", "--lr", "0.05", "--json")
+    by_accuracy = json.loads(dlcore_command(*words, "--monitor", "val_accuracy", "--out", "a").stdout)
+    rows = [json.loads(line) for line in (dlcore_command.folder / "a" / "metrics.jsonl").read_text().splitlines()]
+    best = max(row["val_accuracy"] for row in rows)
+    assert by_accuracy["best_epoch"] == next(row["epoch"] for row in rows if row["val_accuracy"] == best)
+    assert by_accuracy["metrics"]["val_accuracy"] == best
+    by_loss = json.loads(dlcore_command(*words, "--out", "l").stdout)
+    rows = [json.loads(line) for line in (dlcore_command.folder / "l" / "metrics.jsonl").read_text().splitlines()]
+    assert by_loss["metrics"]["val_loss"] == min(row["val_loss"] for row in rows)
+
+
+def test_lines_of_progress_every_so_many_steps(dlcore_command, table):
+    words = ("--epochs", "2", "--batch", "20", "--log-every", "3", "--out", "p")
+    done = dlcore_command("train", "tabular", "--data", table, *words)
+    steps = [int(n) for n in re.findall(r"^\S*\s+step (\d+)  epoch", done.stderr, re.MULTILINE)]
+    assert steps and steps == [3 * (n + 1) for n in range(len(steps))]
+
+
+def test_a_run_on_texts_shows_its_worst_rows(dlcore_command):
+    from conftest import DATA
+
+    words = ["train", "text-classify", "--data", str(DATA / "text" / "sms_400.tsv"), "--epochs", "1", "--arch", "bilstm"]
+    settings = [word for text in ("model.embed=8", "model.hidden=[4]", "train.sparse=true") for word in ("--set", text)]
+    dlcore_command(*words, *settings, "--out", "s")
+    assert "Worst examples" in (dlcore_command.folder / "s" / "report.html").read_text()

@@ -145,3 +145,24 @@ def test_lambda_callback_calls_what_it_was_given():
                        on_train_begin=lambda logs: seen.append("begin")), epochs=1)
     assert seen == ["begin", 0, 1, 2, (0, ["accuracy", "loss"])]
     assert "on_epoch_begin" not in vars(LambdaCallback())
+
+
+@pytest.mark.parametrize("weights_only", [False, True])
+def test_model_checkpoint_writes_copies_beside_the_training(tmp_path, weights_only):
+    """What is written is the model between two steps, though training went on: each file has the weights of its step."""
+    from dlcore.training.weight_files import read
+
+    model, kept = make(), {}
+    name = "w-{epoch}.safetensors" if weights_only else "m-{epoch}.dlc"
+    keep = LambdaCallback(on_epoch_end=lambda epoch, logs: kept.update({epoch + 1: model.get_weights()}))
+    model.fit(*data(), epochs=3, batch_size=16, verbose=0,
+              callbacks=[ModelCheckpoint(tmp_path / name, save_weights_only=weights_only), keep])
+    for epoch, weights in kept.items():
+        found = read(tmp_path / name.format(epoch=epoch))
+        assert sorted(a.tobytes() for a in found.values()) == sorted(a.tobytes() for a in weights)
+
+
+def test_model_checkpoint_says_what_could_not_be_written(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(WriteError):
+        make().fit(*data(), epochs=2, verbose=0, callbacks=[ModelCheckpoint(tmp_path / "taken" / "m.dlc")])
