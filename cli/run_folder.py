@@ -226,7 +226,9 @@ def _rename(work: Path, path: Path, numbered: bool) -> Path:
         except OSError as fault:
             if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-    raise UsageError("the run folder exists and is not empty; nothing was written over", where=str(path), hint="choose another --out")
+    raise UsageError(
+        "the run folder exists and is not empty; nothing was written over", where=str(path), hint="choose another --out"
+    )
 
 
 def _write_durably(path: Path, text: str) -> None:

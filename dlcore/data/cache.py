@@ -35,6 +35,7 @@ from dlcore.errors import DataError, WriteError
 VERSION = 1
 _DTYPES = ("<f4", "|u1", "<i4", "<i8")
 _PIECE = 1 << 22
+PLACE = ("source", "size", "label")     # what of `built_from` says what a cache is of; the rest, how its source was
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,8 @@ def build_cache(
     label_col: str = "",
     skip_bad: bool = False,
 ) -> Cache:
-    """The cache of a source; one that is there is opened if it was built from the same source, else `WriteError`.
+    """The cache of a source.  One that is there is opened; where its source has changed since, it is built anew and takes the old
+    one's place when it is whole; where it was built from something else, `WriteError`.
 
     Pictures (a folder per class, a table of paths) are decoded and resized to `size` a few at a time; tables of numbers (csv, tsv,
     jsonl) are read row by row; idx and npz archives are copied.  Only a few megabytes are held in memory for the first two."""
@@ -270,6 +272,9 @@ def build_cache(
         cache = open_cache(path)
         if cache.built_from == about:
             return cache
+        if {key: cache.built_from.get(key) for key in PLACE} == {key: about[key] for key in PLACE}:
+            del cache
+            return _rebuilt(source, path, size, label_col, skip_bad)
         raise WriteError(
             "the cache was built from something else, and is not overwritten",
             where=str(path),
@@ -292,6 +297,21 @@ def build_cache(
         x = part.x if part.x.dtype == np.uint8 else part.x.astype(np.float32)
         with CacheWriter(path, x.dtype, x.shape[1:], about) as writer:
             writer.add(x, None if part.y is None else part.y.tolist())
+    return open_cache(path)
+
+
+def _rebuilt(source: str | Path, path: Path, size: tuple[int, int] | None, label_col: str, skip_bad: bool) -> Cache:
+    """A cache of the source as it is now in the place of an older one, which programs that have mapped it keep."""
+    fresh, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}") for word in ("new", "old"))
+    build_cache(source, fresh, size=size, label_col=label_col, skip_bad=skip_bad)
+    try:
+        os.rename(path, old)
+        os.rename(fresh, path)
+    except OSError as fault:
+        raise WriteError("the cache cannot be renewed", where=str(path), got=fault.strerror or str(fault)) from fault
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
     return open_cache(path)
 
 

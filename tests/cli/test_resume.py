@@ -1,6 +1,7 @@
 """`dlcore resume`: runs that were killed, stopped, finished, changed, or met a full disk."""
 
 import csv
+import errno
 import json
 import os
 import resource
@@ -148,3 +149,37 @@ def test_a_full_disk_loses_nothing(stopped, dlcore_command):
     assert (stopped / "ckpt" / "last").read_bytes() == before and not list(stopped.rglob(".*"))
     config.write_text(config.read_text().replace("epochs = 100000", "epochs = 3"))
     dlcore_command("resume", stopped)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB of its own where this process may mount one; else None."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], capture_output=True).returncode:
+        yield None
+        return
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_runs_full_stops_a_run_that_then_goes_on(table, small_disk, dlcore_command):
+    """On a file system that is really full, where one can be mounted: what was kept stays whole, and with room the run goes on."""
+    if small_disk is None:
+        pytest.skip("no file system can be mounted here; test_a_full_disk_loses_nothing limits the size of files instead")
+    out, filler = small_disk / "r", small_disk / "filler"
+    dlcore_command(*words(table, out, "--set", "model.hidden=[12]", "--keep", 3, "--save-every", 2))
+    model, last = (out / "model.dlc").read_bytes(), (out / "ckpt" / "last").read_bytes()
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError as fault:
+            assert fault.errno == errno.ENOSPC
+    done = dlcore_command("resume", out, "--epochs", "+4", code=74)
+    assert "No space left" in done.stderr and "Traceback" not in done.stderr and len(done.stderr.splitlines()) < 60
+    assert (out / "model.dlc").read_bytes() == model and (out / "ckpt" / "last").read_bytes() == last
+    assert not [p for p in out.rglob(".*")]
+    filler.unlink()
+    dlcore_command("resume", out, "--epochs", "+4")
+    assert (out / "model.dlc").read_bytes() != model

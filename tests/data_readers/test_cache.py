@@ -32,9 +32,21 @@ def test_a_table_of_numbers(tmp_path):
     (tmp_path / "u.jsonl").write_text("".join(json.dumps({"x": i, "label": i * 0.5}) + "\n" for i in range(9)))
     other = build_cache(tmp_path / "u.jsonl", tmp_path / "u.cache")
     assert other.x.shape == (9, 1) and len(other.labels) == 9
-    table(tmp_path / "t.csv", 20)
     with pytest.raises(WriteError, match="built from something else"):
+        build_cache(tmp_path / "u.jsonl", tmp_path / "t.cache")
+
+
+def test_a_source_that_changed_is_built_anew(tmp_path):
+    old = build_cache(table(tmp_path / "t.csv"), tmp_path / "t.cache")
+    first = np.array(old.x[0])
+    table(tmp_path / "t.csv", 20)
+    assert build_cache(tmp_path / "t.csv", tmp_path / "t.cache").x.shape == (20, 3)
+    np.testing.assert_array_equal(old.x[0], first)                  # who has mapped the old one keeps it
+    (tmp_path / "t.csv").write_text("a,b,c,label\n1,2,x,y\n")
+    with pytest.raises(DataError, match="column 'c'"):
         build_cache(tmp_path / "t.csv", tmp_path / "t.cache")
+    assert open_cache(tmp_path / "t.cache").x.shape == (20, 3)      # what cannot be built leaves the old one
+    assert sorted(os.listdir(tmp_path)) == ["t.cache", "t.csv"]
 
 
 @pytest.mark.parametrize(("text", "message"), [
