@@ -43,10 +43,11 @@ def main() -> int:
     site = Path(sysconfig.get_path("purelib"))
     subprocess.run([sys.executable, "-m", "compileall", "-q", str(site / "dlcore")], check=True)
     python = [sys.executable, "-c"]
-    numpy, library, usage = best_seconds(
+    numpy, library, usage, verb = best_seconds(
         [*python, "import numpy"],
         [*python, "import dlcore, numpy; dlcore.Sequential"],
         [str(Path(sys.executable).with_name("dlcore")), "--help"],
+        [str(Path(sys.executable).with_name("dlcore")), "train", "--help"],
     )
     code = f"import sys, dlcore; dlcore.Sequential; print(*[name for name in {HEAVY} if name in sys.modules])"
     loaded = subprocess.run([*python, code], check=True, capture_output=True, text=True, cwd=AWAY).stdout.split()
@@ -56,6 +57,7 @@ def main() -> int:
         ("environment, MB", size_mb(site), 110.0),
         ("import dlcore above NumPy, s", library - numpy, 0.030),
         ("dlcore --help, s", usage, 0.100),
+        ("dlcore train --help, s", verb, 0.150),
         ("heavy modules that the import loads", float(len(loaded)), 0.0),
     ]
     exceeded = [(name, value > bound) for name, value, bound in rows]

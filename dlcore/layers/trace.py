@@ -54,7 +54,7 @@ class Trace:
         self.origins[id(out)] = out, activation, logits
         return out
 
-    def lookup(self, table: Tensor, ids: Tensor) -> Tensor:
+    def lookup(self, table: Any, ids: Any) -> Any:
         """The rows of a table whose gradient may be held as rows."""
         from dlcore import ops
         out = ops.embedding(table, ids)
