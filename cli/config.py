@@ -71,7 +71,7 @@ class TrainSection(Section):
 class RunSection(Section):
     """Where it is computed."""
 
-    device: Literal["auto", "cpu"] = Field("auto", description="auto | cpu")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto | cpu | cuda | cuda:1")
     threads: int = Field(0, ge=0, description="0 chooses by cost; results do not depend on it")
     jobs: int = Field(0, ge=0, description="folds at once, each on one thread; 0: one per core; results do not depend on it")
     max_time: float = Field(0.0, ge=0, description="seconds of training, at most about; 0: no limit")

@@ -56,7 +56,7 @@ def _runtime() -> dict[str, Any]:
         "level": f"{table.reason}; built: {', '.join(table.data['order'])}",
         "kernels": f"{len(table.calls)} calls in {table.folder}",
         "threads": f"at most {default_threads()} ({chosen}); {cores()} cores; no OpenMP",
-        "cuda": f"not used: {options.DEVICE_REASON}",
+        "cuda": _cuda(),
         "compiler": "none at run time" if not {"numba", "llvmlite"} & sys.modules.keys() else "Numba has been imported",
     }
 
@@ -73,3 +73,24 @@ def _checks() -> list[dict[str, Any]]:
             ok, text = False, f"{type(fault).__name__}: {fault}"
         found.append({"name": name, "ok": ok, "found": text, "seconds": round(time.perf_counter() - begin, 3)})
     return found
+
+
+def _cuda() -> str:
+    """What there is for a GPU."""
+    from dlcore.runtime.cuda_driver import Driver, words
+    from dlcore.runtime.cuda_table import cuda_table
+
+    try:
+        table = cuda_table()
+        kernels = f"{sum(len(c['entries']) for c in table.calls.values())} kernels for {', '.join(table.arches)}"
+    except DlcoreError as fault:
+        return f"CPU-only: {fault.message}; {fault.hint}"
+    try:
+        driver = Driver()
+        facts = [driver.describe(n) for n in range(driver.count())]
+        found = ", ".join(
+            "{} ({}.{}, {:.0f} GiB)".format(f["name"], *f["capability"], f["memory"] / 2**30) for f in facts
+        )
+        return f"{kernels}, not yet proven on a GPU; driver for CUDA {words(driver.version)}; {found or 'no GPU'}"
+    except DlcoreError as fault:
+        return f"{kernels}; {fault.message}; {fault.hint}"

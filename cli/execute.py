@@ -87,6 +87,7 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
 
 def prepare(console: Console, plan: Plan) -> tuple[Any, Any]:
     """The data's parts and an estimator for them, after telling what was read and chosen."""
+    options.use_device(plan.sections["run"]["device"])
     options.use_threads(plan.sections["run"]["threads"] or None)
     parts = read(console, plan)
     with refused():

@@ -26,13 +26,14 @@ CHUNK = 1 << 20
 def text(plan: Plan, data: Mapping[str, str] | None = None) -> str:
     """The lock of a run: `data` are the digests of its sources, None while they are not known."""
     from dlcore import __version__
-    from dlcore.runtime import default_threads, kernel_table
+    from dlcore.runtime import default_threads, device_kind, kernel_table
 
     sections: dict[str, Mapping[str, Any]] = {
         "versions": {"dlcore": __version__, "python": platform.python_version(), "numpy": metadata.version("numpy")},
         "machine": {
             "system": platform.system(),
             "architecture": platform.machine(),
+            "device": device_kind(),
             "level": kernel_table().level,
             "precision": "float32",
             "threads": default_threads(),

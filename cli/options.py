@@ -83,9 +83,6 @@ class Size(click.ParamType):
         return size
 
 
-DEVICE_REASON = "this build has kernels for the CPU only"
-
-
 def _store(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
     def callback(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         ctx.ensure_object(dict)[name] = value
@@ -106,14 +103,39 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _choose_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value == "cuda":
-        from dlcore.errors import DeviceError
+class Device(click.ParamType):
+    """auto, cpu, cuda or cuda:1."""
 
-        raise DeviceError(
-            "no CUDA device can be used", where="--device cuda", got=DEVICE_REASON, hint="--device cpu, or auto"
-        )
+    name = "auto|cpu|cuda[:N]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)):
+            self.fail(f"{value!r} is not one of 'auto', 'cpu', 'cuda', 'cuda:1' and so on.", param, ctx)
+        return str(value)
+
+
+def _choose_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """A GPU that was asked for is there before anything is read."""
+    if value != "auto":
+        use_device(value)
     return value
+
+
+def use_device(name: str) -> None:
+    """Choose where models compute; a GPU never falls back."""
+    from dlcore.errors import DeviceError
+    from dlcore.runtime import set_device
+
+    try:
+        set_device(name)
+    except DeviceError as fault:
+        raise DeviceError(
+            "no CUDA device can be used",
+            where=f"--device {name}",
+            expected=fault.expected,
+            got=f"{fault.message}: {fault.got}" if fault.got else fault.message,
+            hint=f"{fault.hint}; or --device cpu",
+        ) from fault
 
 
 def machine(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,7 +147,7 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
     return click.option(
         "--device",
-        type=click.Choice(["auto", "cpu", "cuda"]),
+        type=Device(),
         default="auto",
         show_default=True,
         callback=_choose_device,

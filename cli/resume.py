@@ -71,6 +71,7 @@ def resume(
     known = lock.read(folder.path / LOCK)
     with folder.held():
         remove_leftovers(folder.path)
+        options.use_device(chosen.sections["run"]["device"])
         use_level(known, different_bits)
         options.use_threads(threads or chosen.sections["run"]["threads"] or None)
         check_config(known, chosen, folder)
@@ -96,7 +97,7 @@ def resume(
 def use_level(known: dict[str, Any], different_bits: bool) -> None:
     """The kernels of the level that the run began with; DeviceError where this processor or version has others."""
     from dlcore import __version__
-    from dlcore.runtime import kernel_table
+    from dlcore.runtime import device_kind, kernel_table
 
     level, version = known["machine"]["level"], known["versions"]["dlcore"]
     if different_bits:
@@ -107,6 +108,13 @@ def use_level(known: dict[str, Any], different_bits: bool) -> None:
             expected=version,
             got=__version__,
             hint=f"install dlcore {version}, or --allow-different-bits",
+        )
+    if (device := known["machine"].get("device", "cpu")) != device_kind():
+        raise DeviceError(
+            "this run was begun on another kind of device",
+            expected=device,
+            got=device_kind(),
+            hint="resume it on such a device, or --allow-different-bits",
         )
     before = os.environ.get("DLCORE_CPU_LEVEL")
     os.environ["DLCORE_CPU_LEVEL"] = level

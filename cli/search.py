@@ -169,6 +169,7 @@ def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[
     begin = time.monotonic()
     deadline = math.inf if budget.seconds is None else begin + budget.seconds
     base = search.plan()
+    options.use_device(base.sections["run"]["device"])
     options.use_threads(base.sections["run"]["threads"] or None)
     console.open_log(search.folder.open_log())
     console.say("tune", f"{search.folder.path} · {search.metric}, {search.direction}d · {_limits(budget, workers)}")

@@ -121,18 +121,20 @@ def train(console: Console, plan: Plan, out: str | None, folder: RunFolder | Non
     """Train in `folder`, or in one that is started; returns what `--json` prints."""
     from dlcore.cli import lock, run_folder
     from dlcore.cli.execute import execute
-    from dlcore.runtime import default_threads, kernel_table
+    from dlcore.runtime import default_threads, device_reason, kernel_table
 
+    options.use_device(plan.sections["run"]["device"])
     options.use_threads(plan.sections["run"]["threads"] or None)
     started = folder is None
     if folder is None:
         place = run_folder.choose(out, plan.task.name)
         folder = run_folder.RunFolder.start(place, plan.toml(), lock.text(plan), numbered=out is None)
+    device, _, why = device_reason().partition(": ")
     with folder.held():
         console.open_log(folder.open_log())
         console.say(
             "run",
-            f"{folder.path} · device cpu ({options.DEVICE_REASON}) · level {kernel_table().level} · float32"
+            f"{folder.path} · device {device} ({why}) · level {kernel_table().level} · float32"
             f" · at most {default_threads()} threads",
         )
         try:

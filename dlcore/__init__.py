@@ -29,6 +29,7 @@ _PUBLIC = {
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",
     "plan": "dlcore.graph",
+    "set_device": "dlcore.runtime.device",
 }
 _MODULES = ("layers", "ops", "optim", "graph", "runtime", "training", "data", "tasks", "deploy", "errors", "models",
             "callbacks", "metrics")
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
+    from dlcore.runtime.device import set_device
     from dlcore.tasks import Autoencoder, ImageClassifier, TabularClassifier, TabularRegressor
     from dlcore.tasks.cross_validate import cross_validate
     from dlcore.training.callbacks import Callback

@@ -18,7 +18,7 @@ from dlcore.graph.parameters import ALIGN
 from dlcore.graph.spec import DTYPES
 from dlcore.graph.sums import Sums
 from dlcore.graph.tensor import Call, Sum, Tensor
-from dlcore.runtime import Program, Step, kernel_table
+from dlcore.runtime import Program, Step, device_table
 
 SEGMENTS = ("prepare", "forward", "backward", "reduce", "update")
 LATE = ("reduce", "update")
@@ -37,10 +37,10 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, l
                a gradient here.  It may return {name: tensor}: further outputs, such as the norm of all gradients
     lookups    {table: (looked up, function)}: the gradients of these weights are not formed.  function(gradient of what was looked
                up) -> (ids, rows, count) is what `updates` finds in `graph.rows`, by the table's name
-    table      kernels; by default those of this processor
+    table      kernels; by default those of the device that `set_device` chose
     Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
     clock = [time.perf_counter()]
-    device = device_of(table if table is not None else kernel_table(graph.wide))
+    device = device_of(table if table is not None else device_table(graph.wide))
     kept = _state(graph)
     graph.parameters.freeze()
     outputs = dict(outputs)
@@ -341,6 +341,7 @@ class Planner:
         names = ("gradients", "lower", "sums", "groups", "layout", "steps")
         planning = {n: b - a for n, a, b in zip(names, self.clock, self.clock[1:])}
         planning["precision"] = "bf16" if "bf16" in self.lowering.products else "float32"
+        planning["device"] = "cuda" if getattr(self.device.table, "level", "") == "cuda" else "cpu"
         return Program(steps, self.sizes, outputs, leaves, self.graph.wide, self.bound, self.total, planning)
 
     def step(self, c, group, facts):

@@ -213,6 +213,10 @@ cdef class SlotInfo:
         high = "" if self.high is None else f" to {self.high}"
         return ("a whole number" if self.dtype == "i64" else "a finite number") + low + high
 
+    def checked(self, value):
+        """The value as int or float; raises UsageError naming slot, range and value."""
+        return self.check(value)
+
     cdef check(self, value):
         """The value as int or float; raises UsageError naming slot, range and value."""
         try:
@@ -296,7 +300,11 @@ cdef class Program:
         Raises DataError for a data set that is missing, ShapeError for a buffer that is too small, misaligned,
         scattered, or read-only though it is written.
         """
-        instance = Instance(self, buffers or {}, table)
+        if self.planning.get("device") == "cuda":
+            from dlcore.runtime.device import bind_cuda
+            instance = bind_cuda(self, buffers or {})
+        else:
+            instance = Instance(self, buffers or {}, table)
         if "prepare" in self.segments and "prepared" not in (buffers or {}):
             instance.run("prepare")
         return instance

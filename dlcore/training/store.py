@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.layers.initializers import generator
-from dlcore.runtime import allocate
+from dlcore.runtime import shared_memory
 from dlcore.runtime.buffers import DTYPES
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class WeightStore:
         for name in SHARED:
             size, old = sizes.get(name, 0), self.buffers.get(name)
             if old is None or len(old) < size:
-                self.buffers[name] = allocate(size)
+                self.buffers[name] = shared_memory(size)
                 if old is not None:
                     self.buffers[name][:len(old)] = old
                     moved = moved or len(old) > 0

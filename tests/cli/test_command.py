@@ -93,7 +93,7 @@ def test_wrong_values_are_usage_errors(dlcore_command, words, part):
 
 def test_cuda_is_refused_before_anything_is_read(dlcore_command):
     done = dlcore_command("train", "tabular", "--data", "missing.csv", "--device", "cuda", code=7)
-    assert "CPU only" in done.stderr
+    assert "no CUDA device can be used" in done.stderr
 
 
 def test_a_missing_model_is_a_model_error(dlcore_command):

@@ -114,7 +114,7 @@ def test_progress_is_plain_in_a_pipe_and_names_the_defaults(image_run):
         and "epochs 3 ·" in done.stderr
         and "measured once, at the end" in done.stderr
     )
-    assert "device cpu (this build has kernels for the CPU only)" in done.stderr
+    assert "device cpu (" in done.stderr
 
 
 def test_evaluate_uses_the_test_part(image_run, mnist, dlcore_command):
@@ -303,7 +303,7 @@ TABLE = "a,b,label\n1,2,x\n3,4,y\n"
         (TABLE, ("--lr-find", "--dry-run"), 2, "exclude each other"),
         (TABLE, ("--preset", "huge"), 2, "no preset"),
         (TABLE, ("--text-col", "b"), 2, "text"),
-        (TABLE, ("--device", "cuda"), 7, "CPU only"),
+        (TABLE, ("--device", "cuda"), 7, "no CUDA device can be used"),
         (TABLE, ("--test", "missing.csv"), 4, "missing.csv"),
     ],
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ptx.memory import GLOBAL, Memory
+from ptx.memory import Memory
 from ptx.parse import Kernel, PtxError, parse
 
 BATCH = 8192  # threads at a time, at most, but always whole blocks
@@ -242,7 +242,7 @@ class Machine:
         threads = np.arange(self.T) if mask is None else np.flatnonzero(mask)
         address = self.whole(address)[threads].astype(np.int64)
         if space == "generic":
-            space = "global" if address.size and address[0] >= GLOBAL else "local" if address[0] >= 1 << 40 else "shared"
+            space = "global" if address.size and address[0] >= self.memory.base else "local" if address[0] >= 1 << 40 else "shared"
             address = address - ((1 << 40) if space == "local" else 0)
         if (address % width).any():
             raise PtxError(f"a misaligned address: {hex(int(address[np.argmax(address % width != 0)]))} for {width} bytes")

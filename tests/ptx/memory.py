@@ -13,13 +13,14 @@ ANYONE = 1 << 62  # as a key: several warps
 
 
 class Memory:
-    """Buffers lie apart by gaps.  `own(ranges)` says which bytes the next launch may touch: by default all buffers."""
+    """base: the address of the first byte.  Buffers lie apart by gaps.  `own(ranges)` says which bytes the next launches may touch:
+    by default all buffers."""
 
     def __init__(self, size: int) -> None:
         self.bytes = np.full(-(-size // ALIGN) * ALIGN + ALIGN, 0xCB, np.uint8)
         self.owned = np.zeros(self.bytes.size, bool)
         self.writer, self.reader = (np.full(self.bytes.size // 4, -1, np.int64) for _ in range(2))  # keys of machine.py
-        self.top = ALIGN
+        self.top, self.base = ALIGN, GLOBAL
 
     def allocate(self, size: int) -> tuple[int, np.ndarray]:
         """(address, the bytes themselves)"""
@@ -28,7 +29,7 @@ class Memory:
         if self.top > self.bytes.size:
             raise PtxError("the interpreter's memory is full")
         self.owned[begin : begin + size] = True
-        return GLOBAL + begin, self.bytes[begin : begin + size]
+        return self.base + begin, self.bytes[begin : begin + size]
 
     def put(self, array: np.ndarray) -> tuple[int, np.ndarray]:
         """(address, view) of a copy of an array."""
@@ -41,7 +42,7 @@ class Memory:
         """The next launches may touch these (address, bytes) and nothing else."""
         self.owned[:] = False
         for address, size in ranges:
-            self.owned[address - GLOBAL : address - GLOBAL + size] = True
+            self.owned[address - self.base : address - self.base + size] = True
 
     def begin_launch(self) -> None:
         self.writer[:] = -1
@@ -49,7 +50,7 @@ class Memory:
 
     def check(self, address: np.ndarray, width: int) -> np.ndarray:
         """The bytes' places; PtxError for bytes that are not the launch's."""
-        at = address - GLOBAL
+        at = address - self.base
         inside = (at >= 0) & (at + width <= self.bytes.size)
         if not inside.all() or not (self.owned[at] & self.owned[at + width - 1]).all():
             bad = at[np.argmin(inside)] if not inside.all() else at[np.argmin(self.owned[at] & self.owned[at + width - 1])]

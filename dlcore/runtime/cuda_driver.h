@@ -1,0 +1,56 @@
+/* The NVIDIA driver's functions that dlcore calls, found in libcuda at run time: no header or library of NVIDIA is needed to build. */
+#pragma once
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef void *CudaHandle; /* a context, module, function, stream or graph */
+
+/* field, exported name, arguments */
+#define CUDA_FUNCTIONS(X)                                                                                                         \
+  X(init, "cuInit", (unsigned flags))                                                                                             \
+  X(driver_version, "cuDriverGetVersion", (int *version))                                                                         \
+  X(device_count, "cuDeviceGetCount", (int *count))                                                                               \
+  X(device_get, "cuDeviceGet", (int *device, int ordinal))                                                                        \
+  X(device_name, "cuDeviceGetName", (char *name, int length, int device))                                                         \
+  X(device_memory, "cuDeviceTotalMem_v2", (size_t *bytes, int device))                                                            \
+  X(device_attribute, "cuDeviceGetAttribute", (int *value, int attribute, int device))                                            \
+  X(context_retain, "cuDevicePrimaryCtxRetain", (CudaHandle *context, int device))                                                \
+  X(context_set, "cuCtxSetCurrent", (CudaHandle context))                                                                         \
+  X(memory_info, "cuMemGetInfo_v2", (size_t *available, size_t *total))                                                           \
+  X(alloc_managed, "cuMemAllocManaged", (uint64_t *address, size_t bytes, unsigned flags))                                        \
+  X(alloc_host, "cuMemHostAlloc", (void **address, size_t bytes, unsigned flags))                                                 \
+  X(free_device, "cuMemFree_v2", (uint64_t address))                                                                              \
+  X(free_host, "cuMemFreeHost", (void *address))                                                                                  \
+  X(module_load, "cuModuleLoadData", (CudaHandle *module, const void *image))                                                     \
+  X(module_function, "cuModuleGetFunction", (CudaHandle *function, CudaHandle module, const char *name))                          \
+  X(stream_create, "cuStreamCreate", (CudaHandle *stream, unsigned flags))                                                        \
+  X(stream_wait, "cuStreamSynchronize", (CudaHandle stream))                                                                      \
+  X(launch, "cuLaunchKernel",                                                                                                     \
+    (CudaHandle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,          \
+     CudaHandle stream, void **parameters, void **extra))                                                                         \
+  X(capture_begin, "cuStreamBeginCapture_v2", (CudaHandle stream, int mode))                                                      \
+  X(capture_end, "cuStreamEndCapture", (CudaHandle stream, CudaHandle *graph))                                                    \
+  X(graph_make, "cuGraphInstantiateWithFlags", (CudaHandle *executable, CudaHandle graph, unsigned long long flags))              \
+  X(graph_launch, "cuGraphLaunch", (CudaHandle executable, CudaHandle stream))                                                    \
+  X(graph_free, "cuGraphDestroy", (CudaHandle graph))                                                                             \
+  X(executable_free, "cuGraphExecDestroy", (CudaHandle executable))                                                               \
+  X(error_name, "cuGetErrorName", (int code, const char **text))                                                                  \
+  X(error_text, "cuGetErrorString", (int code, const char **text))
+
+typedef struct {
+#define FIELD(field, name, arguments) int(*field) arguments;
+  CUDA_FUNCTIONS(FIELD)
+#undef FIELD
+} Cuda;
+
+/* NULL, or what is missing: the library itself or a function of it. */
+static const char *cuda_load(Cuda *cuda, const char *path) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!library) return path;
+#define FIND(field, name, arguments) \
+  if (!(*(void **)&cuda->field = dlsym(library, name))) return name;
+  CUDA_FUNCTIONS(FIND)
+#undef FIND
+  return NULL;
+}
