@@ -135,7 +135,7 @@ def made_up(loaded: Any, batch: int) -> tuple[Any, Any]:
     return inputs(loaded.model, batch), y
 
 
-OVERHEAD_STEPS, OVERHEAD_EPOCHS, OVERHEAD_BYTES = 400, 9, 1 << 26
+OVERHEAD_STEPS, OVERHEAD_EPOCHS, OVERHEAD_BYTES = 400, 9, 1 << 27
 
 
 def loop_overhead(network: Any, x: Any, y: Any) -> dict[str, float]:

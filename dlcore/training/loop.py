@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 NEVER = 1 << 62
-BLOCK_SECONDS = 0.2             # of steps that follow one another without Python: a signal waits no longer
+BLOCK_SECONDS = 0.2             # of steps that follow one another without Python: a signal waits hardly longer
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,12 @@ class Loop:
             begin = state.position * batch
             size = min(batch, feed.rows - begin)
             runner = self.runner = runners[size]
-            count = 1 if runner.constants else min(block, (feed.rows - begin) // size, max(1, self.mark - state.step))
+            left = (feed.rows - begin) // size
+            count = 1 if runner.constants else min(left if 2 * left <= 3 * block else block, max(1, self.mark - state.step))
             clock = time.perf_counter()
             self.run_block(runner, order, begin, count, sums)
             seconds = time.perf_counter() - clock
-            if count == block:
+            if count >= block:
                 block = self.block = max(1, min(2 * count, int(count * BLOCK_SECONDS / max(seconds, 1e-9))))
             state.position, state.rows = state.position + count, state.rows + count * size
             if state.step >= self.mark:
