@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dlcore.training.store import WeightStore
 
 CACHE_BYTES = 1 << 30
+ROW_KERNEL = "sum_rows"             # a device without it updates tables whole
 WHOLE = ("ids", "integers")         # kinds of targets that stay integers
 
 
@@ -81,6 +82,7 @@ def make(model: Model, s: Signature) -> Program:
     """Traces the model and plans the program."""
     from dlcore import ops
     from dlcore.graph import Graph, Slot, plan
+    from dlcore.runtime import device_table
     store = model.store
     graph = Graph(store.parameters, precision=model.precision)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
@@ -114,7 +116,8 @@ def make(model: Model, s: Signature) -> Program:
         def updates() -> dict[str, Tensor]:
             ops.check_finite(weighted, graph.status)
             return {"norm": model.optimizer.update(graph, weights)}
-        lookups = {} if model.optimizer.accumulates else trace.sparse()
+        by_rows = not model.optimizer.accumulates and device_table().has(ROW_KERNEL)
+        lookups = trace.sparse() if by_rows else {}
         return plan(graph, {"sums": sums}, gradients=gradients, seeds=seeds, updates=updates,
                     lookups={table: found for table, found in lookups.items() if table in weights})
 

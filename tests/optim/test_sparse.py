@@ -10,7 +10,7 @@ from dlcore.errors import UsageError
 from dlcore.graph import Graph, plan
 from dlcore.layers import Dense, Embedding, Flatten, Input, WeightedBag
 from dlcore.layers.regularizers import L2
-from dlcore.ops.embedding import row_gradient
+from dlcore.ops.row_gradient import row_gradient
 from dlcore.optim import SGD, Adagrad, Adam, AdamW, Lion, RMSprop
 from dlcore.optim.adagrad.ref import adagrad
 from dlcore.optim.adam.ref import adam
