@@ -7,7 +7,7 @@ import pytest
 from ptx.device import Emulated
 
 from dlcore.graph import Graph, plan
-from dlcore.ops import matmul
+from dlcore.ops import dense, matmul
 from dlcore.runtime.cuda_table import cuda_table
 
 FORMS = {"nn": lambda a, b: a @ b, "nt": lambda a, b: a @ b.T, "tn": lambda a, b: a.T @ b}
@@ -29,3 +29,52 @@ def test_tiles(form, M, N, K, shuffle):
     instance["a"][...], instance["b"][...] = a, b
     instance.run()
     np.testing.assert_allclose(instance["out"], FORMS[form](a.astype(np.float64), b), rtol=0, atol=2e-5 * K**0.5)
+
+
+def rounded(x):
+    """float32 to bf16, halves to even, and back."""
+    bits = x.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def bf16_program(build, arrays, shuffle=None):
+    graph = Graph(precision="bf16")
+    out = build({name: graph.input(name, *a.shape) for name, a in arrays.items()})
+    program = plan(graph, {"out": out}, table=cuda_table())
+    assert program.planning["precision"] == "bf16"
+    instance = Emulated(program, shuffle=shuffle)
+    instance.buffers["outputs"].fill(0xFF)
+    for name, a in arrays.items():
+        instance[name][...] = a
+    instance.run()
+    return instance["out"], [step.kernel for step in program.steps]
+
+
+@pytest.mark.parametrize("form, M, N, K", [
+    pytest.param(form, *sizes, id=f"matmul-bf16-{form}-{'x'.join(map(str, sizes))}")
+    for form in FORMS for sizes in ((128, 128, 32), (131, 65, 37), (1, 130, 1))
+])  # fmt: skip
+def test_tensor_cores(form, M, N, K):
+    """Operands are rounded to bf16; sums are float32."""
+    rng = np.random.default_rng(1)
+    shapes = {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[form]
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+    found, kernels = bf16_program(lambda t: matmul(t["a"], t["b"], form), {"a": a, "b": b}, shuffle=5)
+    assert kernels == [f"matmul_{form}_bf16"]
+    np.testing.assert_allclose(found, FORMS[form](rounded(a).astype(np.float64), rounded(b)), rtol=0, atol=2e-5 * K**0.5)
+
+
+def test_a_dense_layer_on_tensor_cores():
+    rng = np.random.default_rng(2)
+    x, w, bias = (rng.standard_normal(s).astype(np.float32) for s in ((9, 21), (21, 130), (130,)))
+    made = {"x": x, "w": w, "bias": bias}
+    found, kernels = bf16_program(lambda t: dense(t["x"], t["w"], t["bias"], "tanh"), made)
+    assert kernels == ["dense_forward_bf16"]
+    np.testing.assert_allclose(found, np.tanh(rounded(x).astype(np.float64) @ rounded(w) + bias), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["matmul_nn_bf16", "matmul_nt_bf16", "matmul_tn_bf16", "dense_forward_bf16"])
+def test_code_has_matrix_instructions(name):
+    """32 products for 32 of K, two for each of 16; nothing is done one by one."""
+    text = cuda_table().ptx(name)
+    assert text.count("mma.sync.aligned.m16n8k16") == 32 and text.count("ldmatrix.sync") == 12

@@ -1,4 +1,5 @@
-"""Matrix products on a GPU in float32: a block of 256 threads for each tile of 64 by 64.
+"""Matrix products on a GPU: a block of 256 threads for each tile, of 64 by 64 in float32, of 128 by 128 on tensor cores where the
+plan's products are bf16.
 
 Products of few tiles over a long K (gradients of weights) are summed in PARTS that are added in order.
 """
@@ -8,10 +9,12 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
+from dlcore.ops.matmul import cuda_bf16
 from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
 
-TILES = "ceil(M / 64) * ceil(N / 64)"
+TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
 PARTS = 16
+LARGE_SIDE = cuda_bf16.SIDE
 ZERO = np.float32(0)
 
 
@@ -100,6 +103,62 @@ def dense_forward(item, thread, x, weight, bias, activation, parameter, out):
     m0, n0 = corner(item, out.shape[1])
     nn(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, x.shape[1], x, weight, 0)
     write_activated(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
+
+
+# ---- on tensor cores ---------------------------------------------------------------------------------------------
+nn_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_columns, False)
+nt_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_rows, True)
+tn_bf16 = cuda_bf16.bf16_tile(by_columns, False, by_columns, False)
+clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added, cuda_bf16.write_activated
+
+for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
+    call(f"matmul_{form}_bf16(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+    lowered(f"matmul_{form}", f"matmul_{form}_bf16(a, b -> out)", product="bf16")
+call("dense_forward_bf16(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])", over=LARGE,
+     flops="2 * M * N * K")
+lowered("dense_forward", "dense_forward_bf16(x, weight, bias, activation, parameter -> out)", product="bf16")
+
+
+@helper
+def large_corner(tile, N):
+    columns = (N + LARGE_SIDE - 1) // LARGE_SIDE
+    return tile // columns * LARGE_SIDE, tile % columns * LARGE_SIDE
+
+
+@kernel(blocks=LARGE)
+def matmul_nn_bf16(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = large_corner(item, out.shape[1])
+    nn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def matmul_nt_bf16(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = large_corner(item, out.shape[1])
+    nt_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def matmul_tn_bf16(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = large_corner(item, out.shape[1])
+    tn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[0], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def dense_forward_bf16(item, thread, x, weight, bias, activation, parameter, out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = large_corner(item, out.shape[1])
+    nn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, x.shape[1], x, weight, 0)
+    activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 
 @kernel(warps="N")
