@@ -6,6 +6,7 @@ import gc
 
 import numpy as np
 import pytest
+from optim.test_sparse import RULES, Rows, V, batch, dense
 from ptx.driver import BEGIN, LAUNCH, REPLAY, FakeDriver, build
 
 import dlcore
@@ -64,6 +65,20 @@ def test_training_is_that_of_the_processor(driver):
     np.testing.assert_allclose(losses, wanted, rtol=2e-5)
     np.testing.assert_allclose(on_gpu, expected, rtol=0, atol=2e-5)
     assert driver.events.count(REPLAY) >= 2 * 3 + 1 and driver.events.count(BEGIN) < 6
+
+
+@pytest.mark.parametrize("optimizer, rule, options", RULES[3:6], ids=["adagrad-rows", "adagrad-rows-decay", "adam-rows"])
+def test_updates_of_single_rows(driver, optimizer, rule, options):
+    """As tests/optim/test_sparse.py."""
+    set_device("cuda")
+    training, states = Rows(optimizer), [{} for _ in range(V)]
+    expected = training.instance["table"].astype(np.float64)
+    for step in (1, 2):
+        ids, x = batch(step)
+        got, g = training.step(ids, x, step, 0.05 / step), dense(ids, x)
+        for v in np.unique(ids):
+            expected[v] = rule(expected[v], g[v], states[v], 0.05 / step, step, **options)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=3e-6)
 
 
 def test_a_step_is_one_graph(driver):

@@ -137,7 +137,7 @@ class _Writer:
     def cut(self, item: Item, n: int, size: str) -> tuple[str, str]:
         """(where the array begins along an axis, its length there); empty where it is whole: as on the CPU, a kernel that takes
         `begin` finds its place by itself in arrays that the shared axis does not lead."""
-        if n > 0 and "begin" in self.kernel.parameters:
+        if n > 0 and size == self.spec.axis and "begin" in self.kernel.parameters:
             return "", ""
         if self.chunk_part() and size == self.spec.chunked and n == 0:
             return "row_0", "row_1 - row_0"

@@ -3,3 +3,4 @@ from dlcore.compiler.cuda.language import each
 from dlcore.optim.adagrad import cpu
 
 each(cpu.adagrad)
+each(cpu.adagrad_rows, over="N, D")

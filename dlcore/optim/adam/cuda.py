@@ -9,6 +9,7 @@ from dlcore.optim.adam import cpu
 from dlcore.optim.formulas import taken
 
 each(cpu.amsgrad)
+each(cpu.adam_rows, over="N, D")
 
 
 @kernel(threads="S")
