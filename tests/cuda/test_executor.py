@@ -108,6 +108,7 @@ def test_memory_is_given_back(driver):
     assert not driver.live
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_a_step_that_diverges_names_the_call(driver):
     set_device("cuda")
     x, y = digits()

@@ -114,8 +114,8 @@ clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added,
 for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
     call(f"matmul_{form}_bf16(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
     lowered(f"matmul_{form}", f"matmul_{form}_bf16(a, b -> out)", product="bf16")
-call("dense_forward_bf16(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])", over=LARGE,
-     flops="2 * M * N * K")
+call("dense_forward_bf16(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
+     over=LARGE, flops="2 * M * N * K")
 lowered("dense_forward", "dense_forward_bf16(x, weight, bias, activation, parameter -> out)", product="bf16")
 
 
