@@ -1,7 +1,7 @@
 """Embedding on a GPU.
 
-Ids are sorted by counting, for each, those before it: no order is left to chance.  The dense gradient: a warp for each row of the table,
-which looks through all ids side by side, so that a row's contributions are added in the order of the ids, without atomics.
+Ids are sorted by counting, for each, those before it: no order is left to chance.  The dense gradient: a warp for each row of the
+table, which looks through all ids side by side, so that a row's contributions are added in the order of the ids, without atomics.
 """
 import numpy as np
 

@@ -2,7 +2,8 @@
 
 Operands are float32 and are rounded to bf16, halves to even, on their way into shared memory, 32 of K at a time; `load_a` and
 `load_b` are those of `cuda_tiles.product_tile`.  Each of the 8 warps has 64 by 32 of the tile: 4 by 4 products m16n8k16 (PTX's
-`mma.sync`).  Rows in shared memory are 20 words apart, 16 of them used: the eight rows of a matrix that `ldmatrix` reads meet in no bank.
+`mma.sync`).  Rows in shared memory are 20 words apart, 16 of them used: the eight rows of a matrix that `ldmatrix` reads meet in
+no bank.
 """
 
 import numpy as np
