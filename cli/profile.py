@@ -78,7 +78,7 @@ def command(
 
 def bind(loaded: Any, batch: int, training: bool) -> Any:
     """An Instance of the step's program, its inputs zero."""
-    from dlcore.tasks import settings
+    from dlcore.tasks import recipe, settings
     from dlcore.training.programs import signature
 
     network = getattr(loaded, "model", loaded)
@@ -88,6 +88,7 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
+    recipe.sparse_tables(network, loaded)
     settings.compile(network, loaded)
     x, y = made_up(loaded, batch)
     network.ensure_store()

@@ -158,17 +158,22 @@ def prepare(network: Model, params: Any) -> list[str]:
             raise UsageError("no weight of the model to begin with fits", where=settings["init"],
                              hint="its layers need the names and shapes of this network's")
         said.append(f"begins with {len(taken)} of {len(network.variables)} weights of {settings['init']}")
-    if settings["sparse"]:
-        tables = [layer for layer in network.all_layers() if hasattr(layer, "sparse")]
-        for layer in tables:
-            layer.sparse = True
-        said.append(f"updated row by row: {', '.join(layer.name for layer in tables) or 'nothing, the network has no table'}")
+    if tables := sparse_tables(network, params):
+        said.append(f"updated row by row: {', '.join(tables)}")
     if settings["l1"] or settings["l2"]:
         from dlcore.layers.regularizers import L1L2
         for variable in network.trainable_variables:
             if len(variable.shape) > 1 and variable.regularizer is None:
                 variable.regularizer = L1L2(float(settings["l1"]), float(settings["l2"]))
     return said
+
+
+def sparse_tables(network: Model, params: Any) -> list[str]:
+    """The tables of a network that are updated row by row, marked so; none unless `sparse` is set."""
+    tables = [layer for layer in network.all_layers() if hasattr(layer, "sparse")] if of(params)["sparse"] else []
+    for layer in tables:
+        layer.sparse = True
+    return [layer.name for layer in tables]
 
 
 def described(params: Any) -> str:
