@@ -18,9 +18,12 @@ from dlcore.errors import DlcoreError
 
 
 @click.command(short_help="Check this installation: CPU level, threads, kernels, gradients.")
+@options.device
 @options.common
-def command(as_json: bool) -> None:
-    """Check this installation in a few seconds; the exit code is 1 where a check fails."""
+def command(device: str, as_json: bool) -> None:
+    """Check this installation in a few seconds; the exit code is 1 where a check fails.
+
+    --device cuda checks the kernels of the GPU in the place of the processor's: that each loads, gradients, a training."""
     facts: dict[str, Any] = {
         "dlcore": dlcore.__version__,
         "python": platform.python_version(),

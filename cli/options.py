@@ -138,13 +138,8 @@ def use_device(name: str) -> None:
         ) from fault
 
 
-def machine(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--device and --threads."""
-    command = click.option(
-        "--threads",
-        type=Whole(min=1),
-        help="Threads of the kernels; results are the same for any number.  [default: by cost, at most one per core]",
-    )(command)
+def device(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--device."""
     return click.option(
         "--device",
         type=Device(),
@@ -153,6 +148,16 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=_choose_device,
         help="Where to compute; auto says what it chose.",
     )(command)
+
+
+def machine(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--device and --threads."""
+    command = click.option(
+        "--threads",
+        type=Whole(min=1),
+        help="Threads of the kernels; results are the same for any number.  [default: by cost, at most one per core]",
+    )(command)
+    return device(command)
 
 
 def use_threads(threads: int | None) -> None:

@@ -146,7 +146,12 @@ def threads() -> tuple[bool, str]:
 def entries() -> tuple[bool, str]:
     """Every kernel that the list names can be found in the library."""
     from dlcore.runtime import kernel_table
+    from dlcore.runtime.device import current_cuda
 
+    if (gpu := current_cuda()) is not None:
+        found = [(name, dtypes) for name, call in gpu.table.calls.items() for dtypes in call["entries"]]
+        loaded = sum(gpu.function(name, dtypes) != 0 for name, dtypes in found)
+        return loaded == len(found) > 0, f"{loaded} kernels loaded on {gpu.name}, as {gpu.arch or 'PTX'}"
     table = kernel_table()
     count = 0
     for name, call in table.calls.items():

@@ -94,6 +94,16 @@ def test_a_step_is_one_graph(driver):
     assert driver.events.count(BEGIN) == 1 and driver.events.count(REPLAY) == 3 and driver.events.count(LAUNCH) == 2
 
 
+def test_doctor_checks_the_kernels_of_a_gpu(driver):
+    from dlcore.cli import selftest
+
+    set_device("cuda")
+    ok, text = selftest.entries()
+    assert ok and "kernels loaded on Fake GPU, as sm_90a" in text
+    instance, values = selftest._instance(*selftest.FUNCTIONS["dense"])
+    assert np.isfinite(selftest._loss(instance, values))
+
+
 def test_memory_is_given_back(driver):
     set_device("cuda")
     graph = Graph()
