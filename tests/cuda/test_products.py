@@ -7,7 +7,7 @@ import pytest
 from ptx.device import Emulated
 
 from dlcore.graph import Graph, plan
-from dlcore.ops import dense, matmul
+from dlcore.ops import conv2d, dense, matmul
 from dlcore.runtime.cuda_table import cuda_table
 
 FORMS = {"nn": lambda a, b: a @ b, "nt": lambda a, b: a @ b.T, "tn": lambda a, b: a.T @ b}
@@ -78,3 +78,29 @@ def test_code_has_matrix_instructions(name):
     """32 products for 32 of K, two for each of 16; nothing is done one by one."""
     text = cuda_table().ptx(name)
     assert text.count("mma.sync.aligned.m16n8k16") == 32 and text.count("ldmatrix.sync") == 12
+
+
+def convolved(x, w, bias, dout, table, precision):
+    """conv2d with relu, stride 2 and padding: out, dx, dw, db."""
+    graph = Graph(precision=precision)
+    given = {"x": graph.weight("x", *x.shape), "w": graph.weight("w", *w.shape), "bias": graph.weight("bias", *bias.shape)}
+    out = conv2d(*given.values(), stride=2, padding="same", activation="relu")
+    program = plan(graph, {"out": out}, {out: list(given.values())}, {out: graph.input("dout", *dout.shape)}, table=table)
+    instance = Emulated(program) if table is not None else program.bind()
+    for name, value in (("x", x), ("w", w), ("bias", bias), ("dout", dout)):
+        instance[name][...] = value
+    instance.run(*[s for s in ("prepare", "forward", "backward") if s in program.segments])
+    return [instance["out"].copy(), *(instance.gradient(n).copy() for n in given)], {s.kernel for s in program.steps}
+
+
+def test_convolutions_on_tensor_cores():
+    """Numbers of few bits, so that rounding to bf16 changes none of them, and products are exact."""
+    rng = np.random.default_rng(3)
+    x, w, bias, dout = (
+        rng.integers(-8, 9, s).astype(np.float32) / 8 for s in ((2, 9, 8, 5), (3, 3, 5, 7), (7,), (2, 5, 4, 7))
+    )
+    found, kernels = convolved(x, w, bias, dout, cuda_table(), "bf16")
+    assert {"conv2d_forward_bf16", "conv2d_data_bf16", "conv2d_weight_bf16"} <= kernels
+    wanted, _ = convolved(x, w, bias, dout, None, "float32")
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)

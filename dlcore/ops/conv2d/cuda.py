@@ -1,5 +1,6 @@
 """Convolutions on a GPU: an implicit product, in the tiles of the matrix room; its left operand, the patches of the images, is
-never made.  Where channels form groups, a thread for each element of the result.
+never made.  On tensor cores where the plan's products are bf16.  Where channels form groups, a thread for each element of the
+result.
 
 Rows of the product are places (b, p, q) of the output, its k is (kh, kw, j), its columns are channels.  The gradient by the weights
 is summed in PARTS that are added in order.
@@ -11,6 +12,7 @@ from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import call, helper
 from dlcore.ops.conv2d import FILTER, FLOPS, IMAGE, STEPS
+from dlcore.ops.matmul import cuda_bf16
 from dlcore.ops.matmul.cuda_tiles import SIDE, activated, clear, product_tile, write_activated, write_added
 
 PARTS = 32
@@ -20,19 +22,19 @@ OPTIONS = f"height: i64, width: i64, {STEPS}"
 TURNED = "weight: f32[KH, KW, N, G, J]"
 ENDS = "bias: f32[G * N]?, residual: F[M, G * N]?"
 
-for form in ("tiles", "groups"):
+for form in ("bf16", "tiles", "groups"):
     call(f"conv2d_{form}({IMAGE}, {FILTER}, {OPTIONS} -> +out: F[M, G * N])", over=TILES, flops=FLOPS)
     call(f"conv2d_forward_{form}({IMAGE}, {FILTER}, {ENDS}, {OPTIONS}, activation: i64, parameter: f32 -> out: F[M, G * N])",
          over=TILES, flops=FLOPS)
     call(f"conv2d_data_{form}({IMAGE}, {TURNED}, {OPTIONS} -> +out: F[M, G * N])", over=TILES, flops=FLOPS)
     call(f"conv2d_weight_{form}({IMAGE}, dout: F[M, G * N], {OPTIONS} -> parts: F[{PARTS}, KH * KW * J * G * N])", over=TILES,
          flops=FLOPS)
-    when = "G == 1" if form == "tiles" else ""
+    when, product = "G == 1" if form != "groups" else "", "bf16" if form == "bf16" else "f32"
     steps = "height, width, sh, sw, dh, dw, top, left"
-    lowered("conv2d", f"conv2d_{form}(x, weight, {steps} -> out)", when=when)
-    lowered("conv2d_forward", f"conv2d_forward_{form}(x, weight, bias, residual, {steps}, activation, parameter -> out)", when=when)
-    lowered("conv2d_data", f"conv2d_data_{form}(x, weight, {steps} -> out)", when=when)
-    lowered("conv2d_weight", f"conv2d_weight_{form}(x, dout, {steps} -> parts)", "add_parts(parts -> dweight)", when=when)
+    lowered("conv2d", f"conv2d_{form}(x, weight, {steps} -> out)", when=when, product=product)
+    lowered("conv2d_forward", f"conv2d_forward_{form}(x, weight, bias, residual, {steps}, activation, parameter -> out)", when=when, product=product)
+    lowered("conv2d_data", f"conv2d_data_{form}(x, weight, {steps} -> out)", when=when, product=product)
+    lowered("conv2d_weight", f"conv2d_weight_{form}(x, dout, {steps} -> parts)", "add_parts(parts -> dweight)", when=when, product=product)
 
 
 # ---- elements of the operands ------------------------------------------------------------------------------------
@@ -165,6 +167,68 @@ def conv2d_weight_tiles(item, thread, x, dout, height, width, sh, sw, dh, dw, to
             row, column = m0 + thread // 16 + 16 * i, n0 + thread % 16 + 16 * j
             if row < taps and column < N:
                 parts[part, row * N + column] = acc[i, j]
+
+
+# ---- one group, on tensor cores ----------------------------------------------------------------------------------
+LARGE_SIDE = cuda_bf16.SIDE
+LARGE = "ceil(M / 128) * ceil(N / 128)"
+forward_bf16 = cuda_bf16.bf16_tile(patch, True, filter_row, False)
+data_bf16 = cuda_bf16.bf16_tile(arrived_patch, True, turned_row, True)
+weight_bf16 = cuda_bf16.bf16_tile(patch_of_place, False, dout_of_place, False)
+clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added, cuda_bf16.write_activated
+write_flat = cuda_bf16.write_flat
+
+
+@helper
+def large_corner(tile, N):
+    columns = (N + LARGE_SIDE - 1) // LARGE_SIDE
+    row = part_of(tile, columns)
+    return row * LARGE_SIDE, (tile - row * columns) * LARGE_SIDE
+
+
+@kernel(blocks=LARGE)
+def conv2d_bf16(item, thread, x, weight, height, width, sh, sw, dh, dw, top, left, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    KH, KW, J = weight.shape[0], weight.shape[1], weight.shape[2]
+    m0, n0 = large_corner(item, out.shape[1])
+    extra = (KW, J, (height, width, sh, sw, dh, dw, top, left), KH)
+    forward_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, KH * KW * J, x, weight, extra)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def conv2d_forward_bf16(item, thread, x, weight, bias, residual, height, width, sh, sw, dh, dw, top, left, activation, parameter,
+                        out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    KH, KW, J = weight.shape[0], weight.shape[1], weight.shape[2]
+    m0, n0 = large_corner(item, out.shape[1])
+    extra = (KW, J, (height, width, sh, sw, dh, dw, top, left), KH)
+    forward_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, KH * KW * J, x, weight, extra)
+    activated_bf16(acc, thread, m0, n0, out, bias, residual, activation, parameter)
+
+
+@kernel(blocks=LARGE)
+def conv2d_data_bf16(item, thread, x, weight, height, width, sh, sw, dh, dw, top, left, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    KH, KW, J = weight.shape[0], weight.shape[1], weight.shape[4]
+    m0, n0 = large_corner(item, out.shape[1])
+    extra = (KW, J, (height, width, sh, sw, dh, dw, top, left), KH)
+    data_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, KH * KW * J, x, weight, extra)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=f"{PARTS} * ceil(KH * KW * J / 128) * ceil(N / 128)")
+def conv2d_weight_bf16(item, thread, x, dout, height, width, sh, sw, dh, dw, top, left, parts, KH, KW, J, N):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    part, M, taps = item % PARTS, dout.shape[0], KH * KW * J
+    m0, n0 = large_corner(item // PARTS, N)
+    extra = (KW, J, (height, width, sh, sw, dh, dw, top, left), KH)
+    weight_bf16(acc, thread, m0, n0, taps, N, M * part // PARTS, M * (part + 1) // PARTS, x, dout, extra)
+    write_flat(acc, thread, m0, n0, taps, N, parts[part])
 
 
 # ---- several groups: a thread for each element -------------------------------------------------------------------

@@ -104,6 +104,27 @@ def write_added(acc, thread, m0, n0, out, add):
 
 
 @helper
+def write_flat_rows(acc, i, thread, m0, n0, M, N, out):
+    """`write_rows` where out is flat."""
+    lane, warp = thread & 31, thread >> 5
+    m, n = m0 + (warp >> 2) * 64 + 16 * i + (lane >> 2), n0 + (warp & 3) * 32 + (lane & 3) * 2
+    for j in range(4):
+        for r in range(4):
+            row, column = m + (8 if r > 1 else 0), n + 8 * j + (r & 1)
+            if row < M and column < N:
+                out[row * N + column] = acc[i, j, r]
+
+
+@helper
+def write_flat(acc, thread, m0, n0, M, N, out):
+    """The tile into out [M * N]."""
+    write_flat_rows(acc, 0, thread, m0, n0, M, N, out)
+    write_flat_rows(acc, 1, thread, m0, n0, M, N, out)
+    write_flat_rows(acc, 2, thread, m0, n0, M, N, out)
+    write_flat_rows(acc, 3, thread, m0, n0, M, N, out)
+
+
+@helper
 def write_activated(acc, thread, m0, n0, out, bias, residual, activation, parameter):
     """f(tile + bias + residual); absent ones have length 0.  In a loop that is not spelt out: the functions are long."""
     M, N = out.shape
