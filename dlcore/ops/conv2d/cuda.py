@@ -29,12 +29,15 @@ for form in ("bf16", "tiles", "groups"):
     call(f"conv2d_data_{form}({IMAGE}, {TURNED}, {OPTIONS} -> +out: F[M, G * N])", over=TILES, flops=FLOPS)
     call(f"conv2d_weight_{form}({IMAGE}, dout: F[M, G * N], {OPTIONS} -> parts: F[{PARTS}, KH * KW * J * G * N])", over=TILES,
          flops=FLOPS)
-    when, product = "G == 1" if form != "groups" else "", "bf16" if form == "bf16" else "f32"
-    steps = "height, width, sh, sw, dh, dw, top, left"
-    lowered("conv2d", f"conv2d_{form}(x, weight, {steps} -> out)", when=when, product=product)
-    lowered("conv2d_forward", f"conv2d_forward_{form}(x, weight, bias, residual, {steps}, activation, parameter -> out)", when=when, product=product)
-    lowered("conv2d_data", f"conv2d_data_{form}(x, weight, {steps} -> out)", when=when, product=product)
-    lowered("conv2d_weight", f"conv2d_weight_{form}(x, dout, {steps} -> parts)", "add_parts(parts -> dweight)", when=when, product=product)
+    steps, served = "height, width, sh, sw, dh, dw, top, left", {}
+    if form != "groups":
+        served["when"] = "G == 1"
+    if form == "bf16":
+        served["product"] = "bf16"
+    lowered("conv2d", f"conv2d_{form}(x, weight, {steps} -> out)", **served)
+    lowered("conv2d_forward", f"conv2d_forward_{form}(x, weight, bias, residual, {steps}, activation, parameter -> out)", **served)
+    lowered("conv2d_data", f"conv2d_data_{form}(x, weight, {steps} -> out)", **served)
+    lowered("conv2d_weight", f"conv2d_weight_{form}(x, dout, {steps} -> parts)", "add_parts(parts -> dweight)", **served)
 
 
 # ---- elements of the operands ------------------------------------------------------------------------------------
