@@ -13,6 +13,7 @@ from typing import Any
 from dlcore.cli.console import plain
 from dlcore.cli.errors import writing
 from dlcore.cli.run_folder import CONFIG, LOCK, METRICS, RESULT
+from dlcore.deploy.atomic import TEMPORARY
 from dlcore.errors import DataError
 from dlcore.training.monitor import Monitor
 
@@ -103,7 +104,7 @@ def write_result(folder: Path, report: Mapping[str, Any]) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees the old one or the new one, never a part.  Raises WriteError."""
-    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")  # as `remove_leftovers` knows it
     with writing(path):
         try:
             work.write_text(text, encoding="utf-8")

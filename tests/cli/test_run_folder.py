@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +91,16 @@ def test_a_model_argument_is_a_run_or_a_file(tmp_path):
     assert model_path(str(unpacked)) == unpacked
     with pytest.raises(ModelFileError):
         model_path(str(tmp_path / "nothing"))
+
+
+def test_what_a_kill_leaves_of_a_page_is_cleared_away(tmp_path, monkeypatch):
+    """A process that dies between writing and renaming leaves a file that `remove_leftovers` knows."""
+    from dlcore.cli.records import write_whole
+    from dlcore.deploy.atomic import remove_leftovers
+
+    left = []
+    monkeypatch.setattr(os, "replace", lambda work, path: left.append(Path(work).name))
+    write_whole(tmp_path / "report.html", "page")
+    (tmp_path / left[0]).write_text("page")
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []
