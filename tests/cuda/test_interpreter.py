@@ -154,6 +154,17 @@ def test_a_step_may_touch_its_own_arrays_only():
     assert owned == 512 + 3 * 8 * 8 * 4 and step.kernel == "matmul_nn"
 
 
+def test_shared_memory_is_aligned_as_far_as_it_says():
+    """ldmatrix wants 16 bytes: an array that says less may lie anywhere on a GPU."""
+    ptx = cuda_table().ptx("matmul_nn_bf16")
+    memory = Memory(1 << 17)
+    places = [memory.put(np.zeros((16, 16), np.float32))[0] for _ in range(3)]
+    flags, _ = memory.put(np.zeros(1, np.int64))
+    launch(ptx, 1, 256, [16, 16, 16, *places, flags], memory)
+    with pytest.raises(PtxError, match="misaligned"):
+        launch(replaced(ptx, r"\.shared \.align 16", ".shared .align 4"), 1, 256, [16, 16, 16, *places, flags], memory)
+
+
 def test_parsing_keeps_scopes_apart():
     kernel = parse(HEAD + REGISTERS + " { .reg .b32 %r1; mov.u32 %r1, 5; } mov.u32 %r1, 7; ret;\n}\n")
     assert kernel.code[0].operands[0].name != kernel.code[1].operands[0].name == "%r1"

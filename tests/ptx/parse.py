@@ -79,6 +79,7 @@ def _memory(kernel: Kernel, text: str) -> None:
     where, align, size = m[1], int(m[2] or 8), np.dtype(TYPES[m[3]]).itemsize * int(m[5] or 1)
     used = kernel.shared_bytes if where == "shared" else kernel.local_bytes
     begin = -(-used // align) * align
+    begin += align if begin // align % 2 == 0 else 0  # as far aligned as is said, and no further
     if where == "shared":
         kernel.shared[m[4]], kernel.shared_bytes = begin, begin + size
     else:

@@ -60,8 +60,8 @@ def bf16_tile(load_a, a_along_k, load_b, b_along_k):
 
     @helper
     def sums(acc, thread, m0, n0, M, N, start, stop, a, b, extra):
-        left = cuda.shared.array((128, 20), u32)
-        right = cuda.shared.array((128, 20), u32)
+        left = cuda.shared.array((128, 20), u32, alignment=16)
+        right = cuda.shared.array((128, 20), u32, alignment=16)
         for k0 in range(start, stop, DEPTH):
             for t in range(thread, 2048, 256):          # a pair of neighbours along k each
                 m, p = (t >> 4, t & 15) if a_along_k else (t & 127, t >> 7)
