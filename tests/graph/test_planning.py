@@ -77,7 +77,7 @@ def test_gpt2_has_few_barriers(trained):
 def test_gpt2_arena_is_near_its_bound(trained):
     assert trained.sizes["arena"] <= 1.05 * trained.bound
     assert trained.bound < 0.6 * trained.total
-    assert set(trained.planning) == {"gradients", "lower", "sums", "groups", "layout", "steps", "precision"}
+    assert set(trained.planning) == {"gradients", "lower", "sums", "groups", "layout", "steps", "precision", "device"}
 
 
 def test_the_logits_lie_under_their_gradient(trained):
