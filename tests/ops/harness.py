@@ -94,17 +94,17 @@ class Built:
         return {"gradients": {out: tensors for out in seeds}, "seeds": seeds}
 
 
-def build(room: str, case: Case, wide: bool = False, trained: bool = True) -> Built:
+def build(room: str, case: Case, wide: bool = False, trained: bool = True, precision: str = "float32") -> Built:
     """trained: what is differentiable lies among the weights."""
-    made = Built(case, Graph(wide=wide))
+    made = Built(case, Graph(wide=wide, precision=precision))
     made.read(trained)
     made.outs = case.outputs(find_op(room, case), made.graph, made.inputs)
     return made
 
 
-def build_added(room: str, case: Case) -> tuple[Built, dict]:
+def build_added(room: str, case: Case, precision: str = "float32") -> tuple[Built, dict]:
     """A case whose float outputs are added to memory that holds BASE already, and these totals by name."""
-    made, bases = Built(case, Graph()), {}
+    made, bases = Built(case, Graph(precision=precision)), {}
     made.read(trained=False)
     for k, e in enumerate(case.expected()):
         if e.dtype.kind == "f":
@@ -152,9 +152,9 @@ def compare(what: str, got: np.ndarray, expected: np.ndarray, tolerance: float, 
         assert worst <= tolerance, f"{what} is off by {worst:.3g}, allowed {tolerance:.3g}"
 
 
-def plan_gradients(room: str, case: Case, wide: bool = False) -> tuple[Built, Any]:
+def plan_gradients(room: str, case: Case, wide: bool = False, precision: str = "float32") -> tuple[Built, Any]:
     """A case planned with its outputs and gradients."""
-    made = build(room, case, wide)
+    made = build(room, case, wide, precision=precision)
     program = plan(made.graph, outputs_of(made), **(made.by_all() if case.differentiable else {}))
     return made, program
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 from ops.harness import build_added, plan_gradients, room_cases
 
@@ -9,8 +10,9 @@ from dlcore.graph import Spec, plan
 from dlcore.runtime import kernel_table
 
 # Reached by other tests: optimizers by tests/optim, norms per sample by tests/ops/matmul.
-OPTIMIZERS = {"adadelta", "adagrad", "adam", "adamax", "amsgrad", "average", "lamb", "lamb_direction", "lion", "muon",
-              "muon_direction", "muon_normalise", "muon_polynomial", "nadam", "nadam_momentum", "rmsprop", "sgd", "sgd_momentum"}
+OPTIMIZERS = {"adadelta", "adagrad", "adagrad_rows", "adam", "adam_rows", "adamax", "amsgrad", "average", "lamb", "lamb_direction",
+              "lion", "muon", "muon_direction", "muon_normalise", "muon_polynomial", "nadam", "nadam_momentum", "rmsprop", "sgd",
+              "sgd_momentum", "sgd_rows"}
 ELSEWHERE = OPTIMIZERS | {"dense_sample_norms"}
 
 
@@ -18,11 +20,11 @@ ELSEWHERE = OPTIMIZERS | {"dense_sample_norms"}
 def steps_seen() -> dict[str, set]:
     """kernel -> the add bits that it was planned with: (0, 1) writes its first `+` output, adds to its second."""
     seen: dict[str, set] = {}
-    for room, members in room_cases().items():
+    for precision, (room, members) in product(("float32", "bf16"), room_cases().items()):
         for case in members:
-            _, program = plan_gradients(room, case)
+            _, program = plan_gradients(room, case, precision=precision)
             programs = [program]
-            made, totals = build_added(room, case)
+            made, totals = build_added(room, case, precision)
             if totals:
                 programs.append(plan(made.graph, totals))
             for step in (s for p in programs for s in p.steps):
