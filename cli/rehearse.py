@@ -125,7 +125,10 @@ def overfit(console: Console, plan: Plan, parts: Parts, estimator: Any, batches:
 
     train, seed = parts.train, plan.sections["train"]["seed"]
     wanted = min(batches * plan.sections["train"]["batch"], len(train))
-    rows = train.take(np.sort(shuffled(len(train), seed)[:wanted]))
+    chosen = np.sort(shuffled(len(train), seed)[:wanted])
+    if hasattr(train.x, "part"):  # of a series so many windows, which follow each other
+        chosen = np.arange(min(len(train), wanted + estimator.input + estimator.horizon - 1))
+    rows = train.take(chosen)
     freed = {"val_split": 0.0, "dropout": 0.0, "weight_decay": 0.0, "patience": 0, "schedule": "constant"}
     if ("train", "epochs") not in plan.given:
         freed["epochs"] = PATIENT_EPOCHS

@@ -285,7 +285,7 @@ class Estimator:
 
     def answers(self, samples: np.ndarray) -> np.ndarray:
         """The answers to such samples, f32 (N, outputs)."""
-        return self.model.predict(samples)
+        return self.model.predict(samples).reshape(len(samples), -1)
 
     def random_samples(self, count: int) -> np.ndarray:
         """Samples for a comparison where there are no data, f32 (count, *sample_shape)."""
@@ -294,7 +294,8 @@ class Estimator:
     def trace(self, x: Tensor) -> Tensor:
         """The answer to one such sample, by ops on tensors of a graph."""
         assert self.model.network is not None
-        return self.model.network.apply([x])[0]
+        out = self.model.network.apply([x])[0]
+        return out.reshape(1, out.size)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 

@@ -30,9 +30,9 @@ ARCHITECTURES = {
 }
 # the defaults of each architecture
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "transformer": {"width": 128, "layers": 2, "dropout": 0.1, "mix": True, "normalize": True, "epochs": 10, "lr": 5e-4},
-    "lstm": {"width": 128, "layers": 1, "dropout": 0.1, "mix": False, "normalize": True, "epochs": 10, "lr": 5e-4},
-    "dlinear": {"width": 0, "layers": 1, "dropout": 0.0, "mix": False, "normalize": False, "epochs": 10, "lr": 5e-3},
+    "transformer": {"width": 128, "layers": 2, "dropout": 0.1, "mix": True, "normalize": True, "epochs": 10, "lr": 2e-4},
+    "lstm": {"width": 64, "layers": 1, "dropout": 0.1, "mix": False, "normalize": True, "epochs": 10, "lr": 5e-4},
+    "dlinear": {"width": 0, "layers": 1, "dropout": 0.0, "mix": False, "normalize": False, "epochs": 10, "lr": 1e-3},
 }
 PRESETS: Mapping[str, Sections] = {
     # the first 12, 4 and 4 months of hours: Zhou et al., Informer, 2021, and whoever measured on ETTh since

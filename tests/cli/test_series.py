@@ -59,6 +59,14 @@ def test_a_test_file_and_a_dry_run(trained, tmp_path, capsys):
     assert "test_mse" in json.loads(capsys.readouterr().out)["metrics"]
 
 
+def test_c_code_and_learning_by_heart(trained, tmp_path, capsys):
+    assert run(["export", str(trained / "run"), "--to", "c", "-o", str(tmp_path / "m.c"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["inputs"], found["outputs"]) == (48, 6)
+    assert run(["train", "series", "--data", str(trained / "s.csv"), *SMALL, "--overfit", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2 * 32 + 24 + 6 - 1
+
+
 @pytest.mark.parametrize(("options", "code", "said"), [
     (["--target", "lod"], 4, "did you mean 'load'?"),
     (["--input", "396"], 4, "too short"),
