@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -103,9 +104,11 @@ def write(
     prompt = sys.stdin.read() if prompt == "-" else prompt
     chosen = {name: value for name, value in given.items() if value is not None}
     begin, text = time.perf_counter(), prompt
+    pieces = estimator.stream(prompt, max_new, stop=stop, **chosen)
+    first = next(pieces, "")  # what is wrong with the prompt is said before anything is written
     if not as_json:
         click.echo(prompt, nl=False)
-    for piece in estimator.stream(prompt, max_new, stop=stop, **chosen):
+    for piece in itertools.chain([first], pieces):
         text += piece
         if not as_json:
             click.echo(piece, nl=False)

@@ -42,5 +42,8 @@ def test_a_dry_run_writes_nothing(bard, tmp_path, capsys):
 def test_what_is_refused(bard, capsys):
     assert run(["generate", bard, "--prompt", "the Ω"]) == 4
     assert run(["generate", bard, "--prompt", "the", "--top-p", "0"]) == 2
+    assert run(["generate", bard, "--prompt", "the cat sat on the mat"]) == 4
+    assert run(["generate", bard, "--prompt", "the", "--stop", ""]) == 2
+    assert capsys.readouterr().out == ""                # refused before anything was written
     assert run(["train", "char-lm", "--data", bard.replace("/run", "/text.txt"), "--preset", "nano"]) == 2
     assert "nano-cpu" in capsys.readouterr().err
