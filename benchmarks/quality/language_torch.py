@@ -54,7 +54,7 @@ class GPT(nn.Module):
 
 
 def train(p: Any, train_text: str, val_text: str, seed: int) -> dict[str, Any]:
-    """p: a fitted CharLM without biases, trained by AdamW.  Its network's loss on `val_text` in PyTorch, the best of all measurements."""
+    """p: a fitted CharLM without biases, trained by AdamW.  The loss on `val_text` of its network in PyTorch, the best measured."""
     torch.manual_seed(seed)
     torch.set_num_threads(int(os.environ.get("DLCORE_THREADS", torch.get_num_threads())))
     ids = [np.array(p.tokenizer_.encode(text, special=False), np.int32) for text in (train_text, val_text)]
