@@ -78,6 +78,9 @@ def _object(
     estimator: Any, task: str, model: str, x: Any, classes: Any, proba: bool, top_k: int | None
 ) -> dict[str, Any]:
     report: dict[str, Any] = {"task": task, "model": model}
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        return report | {"columns": columns, "predictions": rows}
     if not (proba or top_k):
         return report | {"predictions": estimator.predict(x)}
     probabilities = estimator.predict_proba(x)
@@ -91,7 +94,11 @@ def _object(
 
 
 def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None) -> Iterator[str]:
-    if proba:
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        yield _csv(columns)
+        yield from (_csv([f"{v:.7g}" if isinstance(v, float) else v for v in row]) for row in rows)
+    elif proba:
         yield _csv(classes)
         for row in estimator.predict_proba(x):
             yield ",".join(f"{p:.6g}" for p in row)

@@ -56,6 +56,11 @@ _PUBLIC = {
     "LeakyReLU": "core",
     "GaussianSample": "gaussian",
     "GaussianDivergence": "gaussian",
+    "ReversibleNormalization": "series",
+    "Rescaling1D": "series",
+    "SeriesDecomposition": "series",
+    "Segments": "series",
+    "FirstVariables": "series",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -104,5 +109,6 @@ if TYPE_CHECKING:
     from dlcore.layers.normalization import BatchNormalization, GroupNormalization
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
+    from dlcore.layers.series import FirstVariables, Rescaling1D, ReversibleNormalization, Segments, SeriesDecomposition
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dlcore.tasks.autoencode import Autoencoder
     from dlcore.tasks.image_classify import ImageClassifier
     from dlcore.tasks.language_model import CharLM, LanguageModel
+    from dlcore.tasks.series import SeriesForecaster
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
     from dlcore.tasks.task import Task
     from dlcore.tasks.text_classify import MultiLabelTextClassifier, TextClassifier
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 # the name that users type -> the module whose TASK it is
 _TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
                  "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model",
-                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
+                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode",
+                 "series": "dlcore.tasks.series"}
 _ESTIMATORS = {"Autoencoder": "dlcore.tasks.autoencode",
                "ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
                "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
-               "LanguageModel": "dlcore.tasks.language_model", "TextClassifier": "dlcore.tasks.text_classify",
+               "LanguageModel": "dlcore.tasks.language_model", "SeriesForecaster": "dlcore.tasks.series",
+               "TextClassifier": "dlcore.tasks.text_classify",
                "MultiLabelTextClassifier": "dlcore.tasks.text_classify"}
 
 __all__ = ["TASKS", "Autoencoder", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier",
-           "TabularClassifier", "TabularRegressor", "TextClassifier"]
+           "SeriesForecaster", "TabularClassifier", "TabularRegressor", "TextClassifier"]
 
 
 class _Registry(Mapping[str, "Task"]):

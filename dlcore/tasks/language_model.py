@@ -38,6 +38,9 @@ class Windows(Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
 
+    def __len__(self) -> int:
+        return self.steps
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng, places = generator(self.seed, PLACES, self.epoch), np.arange(self.context)
         for _ in range(self.steps):
