@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcore.tasks.autoencode import Autoencoder
+    from dlcore.tasks.embed import TextEmbedder
     from dlcore.tasks.image_classify import ImageClassifier
     from dlcore.tasks.language_model import CharLM, LanguageModel
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
@@ -21,21 +22,23 @@ if TYPE_CHECKING:
 _TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
                  "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model",
                  "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
+# tasks whose models are imported and used, not trained: found by name, not listed
+_USED_ONLY = {"embed": "dlcore.tasks.embed"}
 _ESTIMATORS = {"Autoencoder": "dlcore.tasks.autoencode",
                "ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
                "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
                "LanguageModel": "dlcore.tasks.language_model", "TextClassifier": "dlcore.tasks.text_classify",
-               "MultiLabelTextClassifier": "dlcore.tasks.text_classify"}
+               "MultiLabelTextClassifier": "dlcore.tasks.text_classify", "TextEmbedder": "dlcore.tasks.embed"}
 
 __all__ = ["TASKS", "Autoencoder", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier",
-           "TabularClassifier", "TabularRegressor", "TextClassifier"]
+           "TabularClassifier", "TabularRegressor", "TextClassifier", "TextEmbedder"]
 
 
 class _Registry(Mapping[str, "Task"]):
     """Task names without their modules: listing them imports nothing."""
 
     def __getitem__(self, name: str) -> Task:
-        return importlib.import_module(_TASK_MODULES[name]).TASK
+        return importlib.import_module((_TASK_MODULES | _USED_ONLY)[name]).TASK
 
     def __iter__(self) -> Iterator[str]:
         return iter(_TASK_MODULES)
