@@ -26,6 +26,9 @@ _PUBLIC = {
     "TabularRegressor": "dlcore.tasks",
     "TextClassifier": "dlcore.tasks",
     "MultiLabelTextClassifier": "dlcore.tasks",
+    "TextEmbedder": "dlcore.tasks",
+    "from_pretrained": "dlcore.tasks.pretrained",
+    "to_pretrained": "dlcore.tasks.pretrained",
     "cross_validate": "dlcore.tasks.cross_validate",
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",
@@ -60,8 +63,16 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
-    from dlcore.tasks import Autoencoder, ImageClassifier, SeriesForecaster, TabularClassifier, TabularRegressor
+    from dlcore.tasks import (
+        Autoencoder,
+        ImageClassifier,
+        SeriesForecaster,
+        TabularClassifier,
+        TabularRegressor,
+        TextEmbedder,
+    )
     from dlcore.tasks.cross_validate import cross_validate
+    from dlcore.tasks.pretrained import from_pretrained, to_pretrained
     from dlcore.training.callbacks import Callback
     from dlcore.training.history import History
     from dlcore.training.model import Model, Sequential

@@ -25,6 +25,9 @@ _PUBLIC = {
     "TransformerEncoder": "transformer",
     "TransformerDecoder": "transformer",
     "CausalLM": "transformer",
+    "BertEncoder": "bert",
+    "Pooled": "bert",
+    "UnitNormalization": "layer_norm",
     "Masking": "sequence",
     "SimpleRNN": "recurrent",
     "LSTM": "recurrent",
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
     from dlcore.layers.attention import MultiHeadAttention
     from dlcore.layers.bag import WeightedBag
+    from dlcore.layers.bert import BertEncoder, Pooled
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
     from dlcore.layers.embedding import Embedding, PositionalEmbedding
@@ -104,7 +108,7 @@ if TYPE_CHECKING:
         ZeroPadding2D,
     )
     from dlcore.layers.layer import Input, Layer
-    from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization
+    from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization, UnitNormalization
     from dlcore.layers.merge import Add, Concatenate, Multiply
     from dlcore.layers.normalization import BatchNormalization, GroupNormalization
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
