@@ -20,6 +20,8 @@ _PUBLIC = {
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
     "Autoencoder": "dlcore.tasks",
+    "Detector": "dlcore.tasks",
+    "read_detection": "dlcore.data.detection",
     "ImageClassifier": "dlcore.tasks",
     "SeriesForecaster": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
@@ -59,12 +61,14 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore import errors, graph, layers, metrics, ops, optim
     from dlcore.data.augment import Augment
+    from dlcore.data.detection import read_detection
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
     from dlcore.tasks import (
         Autoencoder,
+        Detector,
         ImageClassifier,
         SeriesForecaster,
         TabularClassifier,

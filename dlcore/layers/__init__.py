@@ -64,6 +64,11 @@ _PUBLIC = {
     "SeriesDecomposition": "series",
     "Segments": "series",
     "FirstVariables": "series",
+    "YoloOutput": "detection",
+    "PriorOutput": "detection",
+    "RegionProposals": "detection",
+    "RoIAlign": "detection",
+    "RegionOutput": "detection",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -91,6 +96,7 @@ if TYPE_CHECKING:
     from dlcore.layers.bert import BertEncoder, Pooled
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
+    from dlcore.layers.detection import PriorOutput, RegionOutput, RegionProposals, RoIAlign, YoloOutput
     from dlcore.layers.embedding import Embedding, PositionalEmbedding
     from dlcore.layers.gaussian import GaussianDivergence, GaussianSample
     from dlcore.layers.image import (

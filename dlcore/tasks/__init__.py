@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcore.tasks.autoencode import Autoencoder
+    from dlcore.tasks.detect import Detector
     from dlcore.tasks.embed import TextEmbedder
     from dlcore.tasks.image_classify import ImageClassifier
     from dlcore.tasks.language_model import CharLM, LanguageModel
@@ -27,6 +28,7 @@ _TASK_MODULES = {
     "language-model": "dlcore.tasks.language_model",
     "text-classify": "dlcore.tasks.text_classify",
     "autoencode": "dlcore.tasks.autoencode",
+    "detect": "dlcore.tasks.detect",
     "series": "dlcore.tasks.series",
 }
 # tasks whose models are imported and used, not trained: found by name, not listed
@@ -34,6 +36,7 @@ _USED_ONLY = {"embed": "dlcore.tasks.embed"}
 _ESTIMATORS = {
     "Autoencoder": "dlcore.tasks.autoencode",
     "CharLM": "dlcore.tasks.language_model",
+    "Detector": "dlcore.tasks.detect",
     "ImageClassifier": "dlcore.tasks.image_classify",
     "LanguageModel": "dlcore.tasks.language_model",
     "MultiLabelTextClassifier": "dlcore.tasks.text_classify",
