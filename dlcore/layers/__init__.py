@@ -22,9 +22,12 @@ _PUBLIC = {
     "LayerNormalization": "layer_norm",
     "RMSNormalization": "layer_norm",
     "MultiHeadAttention": "attention",
+    "AdditiveAttention": "additive_attention",
     "TransformerEncoder": "transformer",
     "TransformerDecoder": "transformer",
     "CausalLM": "transformer",
+    "TranslationTransformer": "translation",
+    "TranslationLSTM": "translation",
     "Masking": "sequence",
     "SimpleRNN": "recurrent",
     "LSTM": "recurrent",
@@ -78,6 +81,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
+    from dlcore.layers.additive_attention import AdditiveAttention
     from dlcore.layers.attention import MultiHeadAttention
     from dlcore.layers.bag import WeightedBag
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
@@ -105,4 +109,5 @@ if TYPE_CHECKING:
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
+    from dlcore.layers.translation import TranslationLSTM, TranslationTransformer
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed
