@@ -22,12 +22,15 @@ _PUBLIC = {
     "LayerNormalization": "layer_norm",
     "RMSNormalization": "layer_norm",
     "MultiHeadAttention": "attention",
+    "AdditiveAttention": "additive_attention",
     "TransformerEncoder": "transformer",
     "TransformerDecoder": "transformer",
     "CausalLM": "transformer",
     "BertEncoder": "bert",
     "Pooled": "bert",
     "UnitNormalization": "layer_norm",
+    "TranslationTransformer": "translation",
+    "TranslationLSTM": "translation",
     "Masking": "sequence",
     "SimpleRNN": "recurrent",
     "LSTM": "recurrent",
@@ -91,6 +94,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
+    from dlcore.layers.additive_attention import AdditiveAttention
     from dlcore.layers.attention import MultiHeadAttention
     from dlcore.layers.bag import WeightedBag
     from dlcore.layers.bert import BertEncoder, Pooled
@@ -121,4 +125,5 @@ if TYPE_CHECKING:
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
     from dlcore.layers.series import FirstVariables, Rescaling1D, ReversibleNormalization, Segments, SeriesDecomposition
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
+    from dlcore.layers.translation import TranslationLSTM, TranslationTransformer
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "rotary": ("rotary_angles", "rotary"),
     "attention": ("attention", "packed_attention"),
     "cached_attention": ("cached_attention",),
+    "additive_attention": ("additive_attention",),
     "embedding": ("embedding",), "row_gradient": ("row_gradient",),
     "mask": ("id_mask", "step_mask"),
     "sequence_pooling": ("sequence_mean", "sequence_max"),
