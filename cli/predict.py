@@ -108,6 +108,9 @@ def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None)
             yield "\t".join(f"{classes[c]} {row[c]:.4f}" for c in best)
     else:
         for label in estimator.predict(x):
+            if getattr(label, "ndim", 0):  # a vector
+                yield ",".join(f"{value:.7g}" for value in label.tolist())
+                continue
             yield (
                 f"{label:.7g}" if isinstance(label, float) or getattr(label, "dtype", None) == "float32" else str(label)
             )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional", "resnet": "convolutional",
            "mobilenet": "convolutional", "vit": "vision_transformer", "bilstm": "text", "bag_of_ngrams": "text",
            "encoder_classifier": "text", "autoencoder": "variational",
-           "dlinear": "series", "segment_lstm": "series", "series_transformer": "series"}
+           "dlinear": "series", "segment_lstm": "series", "series_transformer": "series",
+           "yolo_tiny": "detection", "ssd": "detection", "faster_rcnn": "detection"}
 __all__ = [*_PUBLIC]
 
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from dlcore.models.convolutional import lenet as lenet
     from dlcore.models.convolutional import mobilenet as mobilenet
     from dlcore.models.convolutional import resnet as resnet
+    from dlcore.models.detection import faster_rcnn as faster_rcnn
+    from dlcore.models.detection import ssd as ssd
+    from dlcore.models.detection import yolo_tiny as yolo_tiny
     from dlcore.models.perceptron import mlp as mlp
     from dlcore.models.series import dlinear as dlinear
     from dlcore.models.series import segment_lstm as segment_lstm
