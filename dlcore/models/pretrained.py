@@ -65,7 +65,8 @@ def gpt2(c: Settings) -> CausalLM:
     width = c.whole("n_embd", 768)
     return CausalLM(c.whole("vocab_size", 50257), c.whole("n_positions", 1024), c.whole("n_layer", 12), c.whole("n_head", 12),
                     width, activation=c.only("activation_function", ACTIVATIONS, "gelu_new"),
-                    epsilon=c.number("layer_norm_epsilon", 1e-5), intermediate_dim=c.whole("n_inner", 4 * width), tied=c.only("tie_word_embeddings", (True, False), True))
+                    epsilon=c.number("layer_norm_epsilon", 1e-5), intermediate_dim=c.whole("n_inner", 4 * width),
+                    tied=c.only("tie_word_embeddings", (True, False), True))
 
 
 def llama(c: Settings) -> CausalLM:

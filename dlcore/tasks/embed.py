@@ -155,7 +155,7 @@ class EmbedTask:
             whole = cut_to(like.tokenizer_, None)       # a token has at least one character
             texts = np.asarray(data.x).tolist()
             long = sum(len(whole.encode(t)) > like.max_len for t in texts if len(t) + 2 > like.max_len)
-            note = f"{long:,} texts have more than {like.max_len} tokens: their beginning is read"
+            note = f"{long:,} of {len(texts):,} texts have more than {like.max_len} tokens: their beginning is read"
             data = Dataset(data.x, None, data.source, (*data.notes, *((note,) if long else ())), data.label)
         return Parts(data)
 
