@@ -202,6 +202,14 @@ class Estimator:
                       output_activation="softmax" if self._kind == "classifier" else None)
         return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
 
+    def _begin(self, network: Model, path: str) -> list[str]:
+        """Takes weights to begin with; the names of those that fit.   ModelFileError"""
+        return network.load_weights(path, skip_mismatch=True)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Factors of the learning rate by patterns of weights, where the recipe gives none."""
+        return {}
+
     def _compile(self, network: Model) -> None:
         """Loss, metrics and optimizer."""
         settings.compile(network, self)
