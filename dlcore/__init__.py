@@ -20,6 +20,7 @@ _PUBLIC = {
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
     "Autoencoder": "dlcore.tasks",
+    "GAN": "dlcore.tasks",
     "ImageClassifier": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
-    from dlcore.tasks import Autoencoder, ImageClassifier, TabularClassifier, TabularRegressor
+    from dlcore.tasks import GAN, Autoencoder, ImageClassifier, TabularClassifier, TabularRegressor
     from dlcore.tasks.cross_validate import cross_validate
     from dlcore.training.callbacks import Callback
     from dlcore.training.history import History

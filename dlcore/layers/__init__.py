@@ -56,6 +56,9 @@ _PUBLIC = {
     "LeakyReLU": "core",
     "GaussianSample": "gaussian",
     "GaussianDivergence": "gaussian",
+    "SpectralNormalization": "spectral",
+    "InnerProduct": "spectral",
+    "RandomCode": "spectral",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -104,5 +107,6 @@ if TYPE_CHECKING:
     from dlcore.layers.normalization import BatchNormalization, GroupNormalization
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
+    from dlcore.layers.spectral import InnerProduct, RandomCode, SpectralNormalization
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 _PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional", "resnet": "convolutional",
            "mobilenet": "convolutional", "vit": "vision_transformer", "bilstm": "text", "bag_of_ngrams": "text",
-           "encoder_classifier": "text", "autoencoder": "variational"}
+           "encoder_classifier": "text", "autoencoder": "variational", "dcgan": "dcgan"}
 __all__ = [*_PUBLIC]
 
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dlcore.models.convolutional import lenet as lenet
     from dlcore.models.convolutional import mobilenet as mobilenet
     from dlcore.models.convolutional import resnet as resnet
+    from dlcore.models.dcgan import dcgan as dcgan
     from dlcore.models.perceptron import mlp as mlp
     from dlcore.models.text import bag_of_ngrams as bag_of_ngrams
     from dlcore.models.text import bilstm as bilstm

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcore.tasks.autoencode import Autoencoder
+    from dlcore.tasks.gan import GAN
     from dlcore.tasks.image_classify import ImageClassifier
     from dlcore.tasks.language_model import CharLM, LanguageModel
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 # the name that users type -> the module whose TASK it is
 _TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
                  "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model",
-                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
-_ESTIMATORS = {"Autoencoder": "dlcore.tasks.autoencode",
+                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode",
+                 "gan": "dlcore.tasks.gan"}
+_ESTIMATORS = {"Autoencoder": "dlcore.tasks.autoencode", "GAN": "dlcore.tasks.gan",
                "ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
                "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
                "LanguageModel": "dlcore.tasks.language_model", "TextClassifier": "dlcore.tasks.text_classify",
                "MultiLabelTextClassifier": "dlcore.tasks.text_classify"}
 
-__all__ = ["TASKS", "Autoencoder", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier",
+__all__ = ["GAN", "TASKS", "Autoencoder", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier",
            "TabularClassifier", "TabularRegressor", "TextClassifier"]
 
 
