@@ -21,7 +21,7 @@ OF_TEXT = ("prompt", "temperature", "top_k", "top_p", "min_p", "repetition_penal
 
 @click.command(short_help="Make text or images with a trained model.", no_args_is_help=True)
 @click.argument("model")
-@click.option("--prompt", default="\n", metavar="TEXT", help="How the text begins; - is standard input.  [default: a line feed]")
+@click.option("--prompt", metavar="TEXT", help="How the text begins; - is standard input.  [default: the model's own beginning]")
 @click.option("-n", "--max-new", type=options.Whole(min=1), help="Tokens, at most, or images.  [default: 200, or 64]")
 @click.option("-o", "--out", metavar="FILE", help="Of images: a new PNG file, or .npy for the pixels as numbers.")
 @click.option("--label", metavar="LABEL", help="Of images that a model makes for labels: this one.  [default: any]")
@@ -105,10 +105,10 @@ def draw(estimator: Any, task: str, model: str, count: int, out: str | None, see
 
 
 def write(
-    estimator: Any, task: str, model: str, max_new: int, as_json: bool, prompt: str, stop: tuple[str, ...], **given: Any
+    estimator: Any, task: str, model: str, max_new: int, as_json: bool, prompt: str | None, stop: tuple[str, ...], **given: Any
 ) -> None:
     """Text to standard output."""
-    prompt = sys.stdin.read() if prompt == "-" else prompt
+    prompt = estimator.opening if prompt is None else sys.stdin.read() if prompt == "-" else prompt
     chosen = {name: value for name, value in given.items() if value is not None}
     begin, text = time.perf_counter(), prompt
     if not as_json:

@@ -215,7 +215,7 @@ OPTIMIZERS = (
 )  # fmt: skip
 
 
-def _list(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+def as_list(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
     return list(value) or None
 
 
@@ -243,7 +243,7 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--init", metavar="MODEL", help="Model file whose weights to begin with, where they fit."),
         click.option(
-            "--freeze", multiple=True, metavar="LAYER-PATTERN", callback=_list,
+            "--freeze", multiple=True, metavar="LAYER-PATTERN", callback=as_list,
             help="Layers that are not trained: dense_*; may be repeated.",
         ),
     )):  # fmt: skip

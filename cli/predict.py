@@ -78,6 +78,9 @@ def _object(
     estimator: Any, task: str, model: str, x: Any, classes: Any, proba: bool, top_k: int | None
 ) -> dict[str, Any]:
     report: dict[str, Any] = {"task": task, "model": model}
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        return report | {"columns": columns, "predictions": rows}
     if not (proba or top_k):
         return report | {"predictions": estimator.predict(x)}
     probabilities = estimator.predict_proba(x)
@@ -91,7 +94,11 @@ def _object(
 
 
 def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None) -> Iterator[str]:
-    if proba:
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        yield _csv(columns)
+        yield from (_csv([f"{v:.7g}" if isinstance(v, float) else v for v in row]) for row in rows)
+    elif proba:
         yield _csv(classes)
         for row in estimator.predict_proba(x):
             yield ",".join(f"{p:.6g}" for p in row)
@@ -101,6 +108,9 @@ def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None)
             yield "\t".join(f"{classes[c]} {row[c]:.4f}" for c in best)
     else:
         for label in estimator.predict(x):
+            if getattr(label, "ndim", 0):  # a vector
+                yield ",".join(f"{value:.7g}" for value in label.tolist())
+                continue
             yield (
                 f"{label:.7g}" if isinstance(label, float) or getattr(label, "dtype", None) == "float32" else str(label)
             )

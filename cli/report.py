@@ -72,8 +72,8 @@ def write(
     from dlcore import __version__
     from dlcore.report import Report
 
-    if evaluation is not None and part is not None:
-        measured = f"{measured or part.source or 'data'}: {evaluation.rows:,} rows"
+    if part is not None and (evaluation is not None or hasattr(estimator, "charts")):
+        measured = f"{measured or part.source or 'data'}: {len(part) if evaluation is None else evaluation.rows:,} rows"
     task, arch = run.config.get("task", ""), run.config.get("model", {}).get("arch", "")
     page = Report(
         name=str(run.path),
@@ -84,6 +84,7 @@ def write(
         best_epoch=int(run.best.get("epoch", 0)),
         evaluation=evaluation,
         measured=measured,
+        charts=estimator.charts(part) if part is not None and hasattr(estimator, "charts") else "",
         examples=examples(part, evaluation) if evaluation is not None and part is not None else (),
         train_rows=int(run.result.get("train_rows", 0)),
         cost=cost_lines(run.result),

@@ -31,7 +31,8 @@ class Report:
     """What the page says.  Parts that are not known are left out.
 
     rows: one mapping per epoch, "epoch" and metrics by name; best_epoch: that of the model's weights.  measured: what the
-    evaluation was made on.  facts and cost: names and values as shown.  config, lock: TOML.
+    evaluation was made on.  charts: drawings of what was predicted there, HTML.  facts and cost: names and values as shown.
+    config, lock: TOML.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Report:
     best_epoch: int = 0
     evaluation: Evaluation | None = None
     measured: str = ""
+    charts: str = ""
     examples: Sequence[Example] = ()
     train_rows: int = 0
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +59,8 @@ class Report:
         if self.evaluation is not None:
             title = f"Evaluation on {self.measured}" if self.measured else "Evaluation"
             parts.append(section(title, sections.evaluation(self.evaluation)))
+        if self.charts:
+            parts.append(section(f"Forecasts on {self.measured}" if self.measured else "Forecasts", self.charts))
         if self.examples:
             parts.append(section("Worst examples", sections.worst(self.examples)))
         if self.cost or self.facts:
