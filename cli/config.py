@@ -91,6 +91,18 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ),
     ("model", "noise"): (float, {"gt": 0, "description": "standard deviation of the gaussian likelihood"}),
     ("model", "beta"): (float, {"ge": 0, "description": "factor of the divergence of codes in the loss"}),
+    ("model", "conditional"): (bool, {"description": "images are made for labels"}),
+    ("model", "loss"): (
+        Literal["nonsaturating", "hinge", "wgan-gp"],
+        {"description": "of the two networks: nonsaturating | hinge | wgan-gp"},
+    ),
+    ("model", "spectral"): (bool, {"description": "spectral in place of batch normalisation of the discriminator"}),
+    ("model", "penalty"): (float, {"gt": 0, "description": "factor of the gradient's in the loss wgan-gp"}),
+    ("train", "discriminator-lr"): (float, {"ge": 0, "description": "the discriminator's learning rate; 0: the generator's"}),
+    ("train", "beta1"): (float, {"ge": 0, "lt": 1, "description": "of optimizers like Adam: how much of the mean gradient stays"}),
+    ("train", "beta2"): (float, {"ge": 0, "lt": 1, "description": "of optimizers like Adam: how much of the mean square stays"}),
+    ("train", "critic-steps"): (int, {"ge": 1, "description": "steps of the discriminator for one of the generator"}),
+    ("train", "judge"): (str, {"description": "lenet, or a run of image-classify, measures the images; empty: nothing"}),
     ("data", "anomalies"): (
         Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)],
         {"description": "labels, with commas between them, of images that are not trained on"},

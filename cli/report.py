@@ -60,10 +60,7 @@ def costs(estimator: Any, rows: int, result: Mapping[str, Any]) -> dict[str, Any
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters": estimator.model.count_params(),
     }
-    steps = [(s.batch, program) for s, program in estimator.model.programs.cache.items() if s.kind == "train"]
-    if steps:
-        batch, program = max(steps, key=lambda step: step[0])
-        each = sum(row["flops"] for row in program.table()) / batch
+    if each := estimator.model.programs.step_flops():
         found |= {"flops_per_row": each, "flops": each * rows * result["epochs"]}
     return found
 

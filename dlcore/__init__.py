@@ -20,6 +20,7 @@ _PUBLIC = {
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
     "Autoencoder": "dlcore.tasks",
+    "GAN": "dlcore.tasks",
     "Detector": "dlcore.tasks",
     "read_detection": "dlcore.data.detection",
     "ImageClassifier": "dlcore.tasks",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
     from dlcore.tasks import (
+        GAN,
         Autoencoder,
         Detector,
         ImageClassifier,

@@ -22,6 +22,7 @@ TILES = {"classifier": ("accuracy", "macro_f1", "roc_auc", "log_loss", "calibrat
          "regressor": ("rmse", "mae", "r2", "max_error")}
 ABOUT = ("epoch", "step", "seconds", "time", "lr", "rows_per_second")   # columns of an epoch that have a chart of their own or none
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "roc_auc": "ROC AUC", "log_loss": "log loss",
+         "d_loss": "discriminator loss", "g_loss": "generator loss",
          "calibration_error": "calibration error", "rmse": "RMSE", "mae": "MAE", "r2": "R\u00b2", "lr": "learning rate",
          "max_error": "greatest error", "brier_score": "Brier score", "matthews_corrcoef": "Matthews correlation",
          "cohen_kappa": "Cohen's kappa"}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dlcore.tasks.autoencode import Autoencoder
     from dlcore.tasks.detect import Detector
     from dlcore.tasks.embed import TextEmbedder
+    from dlcore.tasks.gan import GAN
     from dlcore.tasks.image_classify import ImageClassifier
     from dlcore.tasks.language_model import CharLM, LanguageModel
     from dlcore.tasks.series import SeriesForecaster
@@ -29,6 +30,7 @@ _TASK_MODULES = {
     "text-classify": "dlcore.tasks.text_classify",
     "autoencode": "dlcore.tasks.autoencode",
     "detect": "dlcore.tasks.detect",
+    "gan": "dlcore.tasks.gan",
     "series": "dlcore.tasks.series",
 }
 # tasks whose models are imported and used, not trained: found by name, not listed
@@ -37,6 +39,7 @@ _ESTIMATORS = {
     "Autoencoder": "dlcore.tasks.autoencode",
     "CharLM": "dlcore.tasks.language_model",
     "Detector": "dlcore.tasks.detect",
+    "GAN": "dlcore.tasks.gan",
     "ImageClassifier": "dlcore.tasks.image_classify",
     "LanguageModel": "dlcore.tasks.language_model",
     "MultiLabelTextClassifier": "dlcore.tasks.text_classify",
