@@ -26,7 +26,18 @@ from dlcore.errors import UsageError
     help="The K likeliest labels with their probabilities, best first.",
 )
 @click.option("-o", "--out", metavar="FILE", help="Write to FILE, which must not exist.  [default: standard output]")
-@click.option("--save", metavar="FILE.png", help="A picture of what is predicted, for models that draw one.")
+@click.option(
+    "--save",
+    metavar="FILE.png|FOLDER",
+    help="A picture of what is predicted, for models that draw one; of a detector the pictures with their boxes.",
+)
+@click.option(
+    "--threshold",
+    type=options.Finite(0, 1.000001, closed=True),
+    metavar="SCORE",
+    help="Of a detector: show boxes with this score or more.  [default: as in training]",
+)
+@click.option("--skip-bad", is_flag=True, help="Of a detector: leave out pictures that cannot be read, and count them.")
 @options.machine
 @options.common
 @click.pass_context
@@ -38,6 +49,8 @@ def command(
     top_k: int | None,
     out: str | None,
     save: str | None,
+    threshold: float | None,
+    skip_bad: bool,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -48,11 +61,23 @@ def command(
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
     for option, path in (("-o", out), ("--save", save)):
-        if path is not None and Path(path).exists():
+        if path is not None and Path(path).is_file():
             hint = f"remove it first, or choose another {option}"
             raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
     options.use_threads(threads)
     estimator, task = open_task(model)
+    console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
+    if hasattr(estimator, "detect"):
+        if proba or top_k:
+            raise UsageError("a detector has a score for each box", where="--proba" if proba else "--top-k", hint="leave it out")
+        part = task.read(data, labelled=False, like=estimator, skip_bad=skip_bad).held_out()
+        say_notes(console, part.notes)
+        detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
+        return
+    if threshold is not None or skip_bad:
+        raise UsageError("this option is for detectors", where="--skip-bad" if skip_bad else "--threshold", got=task.name)
+    if save is not None and Path(save).exists():
+        raise UsageError("the output exists; nothing was written over", where=save, hint="choose another --save")
     classes = getattr(estimator, "classes_", None)
     if classes is None and (proba or top_k):
         raise UsageError(
@@ -63,7 +88,7 @@ def command(
     if save is not None and not hasattr(estimator, "picture"):
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
     part = task.read(data, labelled=False, like=estimator).held_out()
-    say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), part.notes)
+    say_notes(console, part.notes)
     if save is not None:
         from dlcore.training.grids import write_png
 
@@ -72,6 +97,34 @@ def command(
         result_json(_object(estimator, task.name, model, part.x, classes, proba, top_k))
     else:
         _write(_lines(estimator, part.x, classes, proba, top_k), out)
+
+
+def detect(
+    estimator: Any,
+    task: str,
+    model: str,
+    pictures: Any,
+    out: str | None,
+    save: str | None,
+    threshold: float | None,
+    as_json: bool,
+) -> None:
+    """Boxes in pictures: csv or JSON, and the pictures with the boxes drawn."""
+    from dlcore.tasks import detected
+
+    names = [str(file) for file in pictures.files]
+    places = detected.places_for(save, names) if save is not None else []
+    found = estimator.predict(pictures, threshold=threshold)
+    for place, row in zip(places, range(len(names)), strict=False):
+        picture = estimator.draw(pictures.take([row]), found[row : row + 1])[0]
+        detected.write_picture(place, picture)
+    if as_json:
+        rows = [
+            {"image": name, "boxes": [box.to_json() for box in boxes]} for name, boxes in zip(names, found, strict=True)
+        ]
+        result_json({"task": task, "model": model, "labels": list(estimator.labels_), "predictions": rows})
+    else:
+        _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
 
 
 def _object(

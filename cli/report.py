@@ -83,6 +83,7 @@ def write(
         rows=run.rows,
         best_epoch=int(run.best.get("epoch", 0)),
         evaluation=evaluation,
+        scores=_scores(run) if evaluation is None else {},
         measured=measured,
         charts=estimator.charts(part) if part is not None and hasattr(estimator, "charts") else "",
         examples=examples(part, evaluation) if evaluation is not None and part is not None else (),
@@ -93,6 +94,12 @@ def write(
         lock=(run.path / LOCK).read_text(encoding="utf-8"),
     )
     records.write_whole(run.path / records.REPORT, page.html())
+
+
+def _scores(run: records.Record) -> dict[str, float]:
+    """What was measured on the test part, by name."""
+    found = run.result.get("metrics", {})
+    return {name.removeprefix("test_"): value for name, value in found.items() if name.startswith("test_")}
 
 
 def examples(part: Dataset, evaluation: Evaluation) -> list[Example]:
