@@ -27,6 +27,9 @@ from dlcore.errors import UsageError
 )
 @click.option("-o", "--out", metavar="FILE", help="Write to FILE, which must not exist.  [default: standard output]")
 @click.option("--save", metavar="FILE.png", help="A picture of what is predicted, for models that draw one.")
+@click.option("--text", metavar="TEXT", help="One text in place of INPUT.")
+@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K", help="Translations followed at a time; 1 takes the likeliest.")
+@click.option("--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at.")
 @options.machine
 @options.common
 @click.pass_context
@@ -38,6 +41,9 @@ def command(
     top_k: int | None,
     out: str | None,
     save: str | None,
+    text: str | None,
+    beam: int | None,
+    attention: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -47,7 +53,7 @@ def command(
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
-    for option, path in (("-o", out), ("--save", save)):
+    for option, path in (("-o", out), ("--save", save), ("--attention", attention)):
         if path is not None and Path(path).exists():
             hint = f"remove it first, or choose another {option}"
             raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
@@ -62,8 +68,12 @@ def command(
         )
     if save is not None and not hasattr(estimator, "picture"):
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
-    part = task.read(data, labelled=False, like=estimator).held_out()
-    say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), part.notes)
+    options.use_beam(estimator, beam)
+    part = given(text, data, estimator, task)
+    notes = (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ()))
+    say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), notes)
+    if attention is not None:
+        draw(attention, estimator, task.name, part.x)
     if save is not None:
         from dlcore.training.grids import write_png
 
@@ -72,6 +82,39 @@ def command(
         result_json(_object(estimator, task.name, model, part.x, classes, proba, top_k))
     else:
         _write(_lines(estimator, part.x, classes, proba, top_k), out)
+
+
+def given(text: str | None, data: str, estimator: Any, task: Any) -> Any:
+    """What is to be predicted: INPUT, or the one text of --text."""
+    if text is None:
+        return task.read(data, labelled=False, like=estimator).held_out()
+    import numpy as np
+
+    from dlcore.data.dataset import Dataset
+    from dlcore.errors import DataError
+
+    if not getattr(estimator, "reads_text", False):
+        raise UsageError("this model takes no texts", where="--text", got=task.name, hint="leave it out")
+    if data != "-":
+        raise UsageError("--text stands in place of INPUT", got=data, hint="give one of them")
+    if not text.strip():
+        raise DataError("the text is empty", where="--text")
+    return Dataset(np.array([text], object), None, "--text")
+
+
+def draw(path: str, estimator: Any, task: str, x: Any) -> None:
+    """The picture of --attention."""
+    from dlcore.cli.errors import writing
+
+    if not hasattr(estimator, "attention"):
+        raise UsageError("this model has no attention to show", where="--attention", got=task, hint="leave it out")
+    if not path.lower().endswith(".svg"):
+        raise UsageError("the picture is an SVG file", where="--attention", expected="NAME.svg", got=path)
+    if len(x) != 1:
+        raise UsageError("the picture is of one text", where="--attention", got=f"{len(x):,} texts", hint='--text "..."')
+    picture = estimator.attention(x[0]).svg()
+    with writing(path), open(path, "x", encoding="utf-8") as file:
+        file.write(picture)
 
 
 def _object(

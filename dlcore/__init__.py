@@ -25,6 +25,7 @@ _PUBLIC = {
     "TabularRegressor": "dlcore.tasks",
     "TextClassifier": "dlcore.tasks",
     "MultiLabelTextClassifier": "dlcore.tasks",
+    "Translator": "dlcore.tasks",
     "cross_validate": "dlcore.tasks.cross_validate",
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",

@@ -10,7 +10,8 @@ from dlcore.errors import ModelFileError
 
 _TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
           "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model",
-          "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
+          "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode",
+          "translate": "dlcore.tasks.translate"}
 
 
 def load(path: str | os.PathLike[str]) -> Any:

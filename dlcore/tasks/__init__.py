@@ -16,19 +16,22 @@ if TYPE_CHECKING:
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
     from dlcore.tasks.task import Task
     from dlcore.tasks.text_classify import MultiLabelTextClassifier, TextClassifier
+    from dlcore.tasks.translate import Translator
 
 # the name that users type -> the module whose TASK it is
 _TASK_MODULES = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
                  "char-lm": "dlcore.tasks.char_lm", "language-model": "dlcore.tasks.language_model",
-                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
+                 "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode",
+                 "translate": "dlcore.tasks.translate"}
 _ESTIMATORS = {"Autoencoder": "dlcore.tasks.autoencode",
                "ImageClassifier": "dlcore.tasks.image_classify", "TabularClassifier": "dlcore.tasks.tabular",
                "TabularRegressor": "dlcore.tasks.tabular", "CharLM": "dlcore.tasks.language_model",
                "LanguageModel": "dlcore.tasks.language_model", "TextClassifier": "dlcore.tasks.text_classify",
-               "MultiLabelTextClassifier": "dlcore.tasks.text_classify"}
+               "MultiLabelTextClassifier": "dlcore.tasks.text_classify",
+               "Translator": "dlcore.tasks.translate"}
 
 __all__ = ["TASKS", "Autoencoder", "CharLM", "ImageClassifier", "LanguageModel", "MultiLabelTextClassifier",
-           "TabularClassifier", "TabularRegressor", "TextClassifier"]
+           "TabularClassifier", "TabularRegressor", "TextClassifier", "Translator"]
 
 
 class _Registry(Mapping[str, "Task"]):

@@ -65,6 +65,7 @@ class _Text(Estimator):
     """
 
     task = "text-classify"
+    reads_text = True
     _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long")}
     embed: Any = _ByArchitecture()
     hidden: Any = _ByArchitecture()
