@@ -96,7 +96,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
         {"description": "labels, with commas between them, of images that are not trained on"},
     ),
     ("train", "sample-every"): (int, {"ge": 0, "description": "steps between two pictures in samples/; 0: after each epoch"}),
-    ("data", "test-split"): (float, {"ge": 0, "lt": 1, "description": "share of the rows kept for the test, where no file is given"}),
+    ("data", "test-split"): (float, {"ge": 0, "lt": 1, "description": "share of the rows kept for the test; 0 where there is a file"}),
     ("train", "label-smoothing"): (float, {"ge": 0, "lt": 1, "description": "share of a target that all ids get alike"}),
     ("model", "beam"): (int, {"ge": 1, "description": "translations that are followed at a time"}),
     ("model", "length-penalty"): (float, {"ge": 0, "description": "above 0, longer translations are not at a disadvantage"}),

@@ -44,7 +44,8 @@ class Threshold(click.ParamType):
     " sensitivity + specificity.",
 )
 @click.option("--worst", type=options.Whole(min=1), metavar="N", help="Show the N rows that are most wrong.")
-@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K", help="Translations followed at a time; 1 takes the likeliest.")
+@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K",
+              help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @options.require_option

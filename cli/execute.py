@@ -139,7 +139,8 @@ def read(console: Console, plan: Plan) -> Any:
     """The training data's parts; `--test` takes the place of a test part that the data has."""
     data = plan.sections["data"]
     columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
-    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad", "source", "target") if data.get(key)}
+    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
+    columns |= {f"{key}_col": data[key] for key in ("source", "target") if data.get(key)}
     if data.get("test-split") and not data["test"]:
         columns["test_split"] = data["test-split"]
     parts = plan.task.read(data["train"], **columns)

@@ -28,7 +28,8 @@ from dlcore.errors import UsageError
 @click.option("-o", "--out", metavar="FILE", help="Write to FILE, which must not exist.  [default: standard output]")
 @click.option("--save", metavar="FILE.png", help="A picture of what is predicted, for models that draw one.")
 @click.option("--text", metavar="TEXT", help="One text in place of INPUT.")
-@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K", help="Translations followed at a time; 1 takes the likeliest.")
+@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K",
+              help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at.")
 @options.machine
 @options.common

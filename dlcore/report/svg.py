@@ -232,8 +232,8 @@ def heat(rows: Sequence[str], columns: Sequence[str], shares: Sequence[Sequence[
                              fill_opacity=f"{0.03 + 0.97 * min(1.0, max(0.0, share)):.3f}"))
     width, height = left + len(columns) * cell + 14, top + len(rows) * cell + 14
     return ('<?xml version="1.0" encoding="UTF-8"?>\n'
-            + tag("svg", "".join(parts), xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", width=width, height=height,
-                  role="img", aria_label=f"what each {row_name} token looked at in the {column_name}") + "\n")
+            + tag("svg", "".join(parts), xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", width=width,
+                  height=height, role="img", aria_label=f"what each {row_name} token looked at in the {column_name}") + "\n")
 
 
 def _width(name: str) -> float:
@@ -241,6 +241,6 @@ def _width(name: str) -> float:
     return sum(2 if "\u1100" <= c else 1 for c in name)
 
 
-HEAT_STYLE = ("svg{background:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK SC','PingFang SC',"
-              "'Microsoft YaHei',sans-serif;fill:#15191f}.name{fill:#5a6472}.end{text-anchor:end}.cell{fill:#1f6feb}"
+HEAT_STYLE = ("svg{background:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK SC',"
+              "'PingFang SC','Microsoft YaHei',sans-serif;fill:#15191f}.name{fill:#5a6472}.end{text-anchor:end}.cell{fill:#1f6feb}"
               "@media(prefers-color-scheme:dark){svg{background:#171b22}text{fill:#e7ebf1}.name{fill:#98a3b3}.cell{fill:#6aa6ff}}")

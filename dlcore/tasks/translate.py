@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dlcore.training.history import History
 
 SOURCE, TARGET = "source_tokenizer.json", "target_tokenizer.json"
-TOGETHER, GRAIN, MEASURED = 32, 8, 64       # sentences that are translated at once; of their lengths; pairs of a batch of `evaluate`
+TOGETHER, GRAIN, MEASURED = 32, 8, 64       # sentences translated at once; of their lengths; pairs of a batch that is measured
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class Translator(Estimator):
     arch        "transformer" (Vaswani et al., 2017) or "lstm" (with attention, Bahdanau et al., 2015)
     source_tokenizer, target_tokenizer   "char", "word", "bpe" (needs the extra "text"), "byte", or the path of a tokenizer.json;
                 "auto": char for Chinese and Japanese, else bpe;   vocabulary: tokens of each, at most
-    max_len     tokens of a sentence, at most; 0: what all but one in a thousand need, at most 128.  Longer pairs are not learned; of a
-                longer sentence that is to be translated the beginning is read
+    max_len     tokens of a sentence, at most; 0: what all but one in a thousand need, at most 128.  Longer pairs are not
+                learned; of a longer sentence that is to be translated the beginning is read
     layers, heads, width, hidden   of the network: see `TranslationTransformer` and `TranslationLSTM`
     beam        translations that are followed at a time;   length_penalty: 0 prefers short ones
     label_smoothing   share of the target that is given to all ids alike in training (Szegedy et al., 2016)
-    val_split   share of the pairs kept for validation, test_split: of those that the command line keeps for the test; no sentence is in
-                two parts (see `dlcore.data.pairs.divide`)
+    val_split   share of the pairs kept for validation, test_split: of those that the command line keeps for the test; no
+                sentence is in two parts (see `dlcore.data.pairs.divide`)
     training    the recipe: warmup 0.1 (a share of all steps) and clip 1 unless it says otherwise
 
     `fit(sources, targets)`, `predict(sources)`, `score(sources, targets)` (BLEU), `evaluate`, `attention(source)`, `save(path)`."""
@@ -79,15 +79,18 @@ class Translator(Estimator):
     training: Any = settings.ByArchitecture()
     columns, digest = "", ""            # "english,chinese": those of the file trained on;  of the pairs of its training part
 
-    def __init__(self, arch: str = "transformer", source_tokenizer: str = "auto", target_tokenizer: str = "auto", vocabulary: int = 4000,
-                 max_len: int = 0, layers: int | None = None, heads: int = 4, width: int | None = None, hidden: int = 512,
+    def __init__(self, arch: str = "transformer", source_tokenizer: str = "auto", target_tokenizer: str = "auto",
+                 vocabulary: int = 4000, max_len: int = 0, layers: int | None = None, heads: int = 4,
+                 width: int | None = None, hidden: int = 512,
                  dropout: float | None = None, beam: int = 4, length_penalty: float = 1.0, epochs: int | None = None,
                  batch_size: int = 64, optimizer: str = "adam", lr: float | None = None, schedule: str = "cosine",
                  weight_decay: float = 0.0, label_smoothing: float = 0.1, patience: int = 0, val_split: float = 0.05,
                  test_split: float = 0.05, random_state: int | None = 0, training: Mapping[str, Any] | None = None):
-        self.arch, self.source_tokenizer, self.target_tokenizer, self.vocabulary = arch, source_tokenizer, target_tokenizer, vocabulary
+        self.arch, self.vocabulary = arch, vocabulary
+        self.source_tokenizer, self.target_tokenizer = source_tokenizer, target_tokenizer
         self.max_len, self.layers, self.heads, self.width, self.hidden = max_len, layers, heads, width, hidden
-        self.dropout, self.beam, self.length_penalty, self.epochs, self.batch_size = dropout, beam, length_penalty, epochs, batch_size
+        self.dropout, self.beam, self.length_penalty = dropout, beam, length_penalty
+        self.epochs, self.batch_size = epochs, batch_size
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
         self.label_smoothing, self.patience, self.val_split, self.test_split = label_smoothing, patience, val_split, test_split
         self.random_state, self.training = random_state, training
@@ -143,8 +146,8 @@ class Translator(Estimator):
             sizes = np.sort([len(ids) for ids in tokenizer.encode_batch(texts, special=False)])
             wanted = int(sizes[int(np.ceil(len(sizes) * 0.999)) - 1])
             lengths.append(self.max_len or max(1, min(settings.LONGEST, wanted)))
-            found.append(f"{name}: {len(tokenizer):,} tokens ({tokenizer.kind}); sentences have {sizes[len(sizes) // 2]} in the middle, "
-                         f"{sizes[-1]} at most; up to {lengths[-1]} are read")
+            found.append(f"{name}: {len(tokenizer):,} tokens ({tokenizer.kind}); sentences have "
+                         f"{sizes[len(sizes) // 2]} in the middle, {sizes[-1]} at most; up to {lengths[-1]} are read")
         self.lengths_ = lengths[0], lengths[1] + 1              # the target's with its end
         return found
 
@@ -155,7 +158,8 @@ class Translator(Estimator):
         if not fits:
             raise DataError("every pair is too long", expected=f"at most {self.lengths_[0]} and {self.lengths_[1] - 1} tokens",
                             hint="a greater max_len")
-        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin, self._end)
+        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin, self._end,
+                      self.batch_size)
         if say is not None:
             longer = f"; {len(x) - len(fits):,} longer pairs are left out" if len(fits) < len(x) else ""
             say(f"{len(found.groups)} groups of similar length, {found.waste:.0%} of their steps are padding{longer}")
@@ -169,9 +173,10 @@ class Translator(Estimator):
         self._compile(network)
         self._network = network
         batches = Batches(learned, self.batch_size, self.seed_)
-        say(f"network {self.arch}, {network.count_params():,} weights; dropout {self.dropout:g}, label smoothing {self.label_smoothing:g}")
-        say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), {len(batches):,} batches of up to {self.batch_size} pairs, "
-            f"at most {self.epochs} epochs" + recipe.described(self))
+        say(f"network {self.arch}, {network.count_params():,} weights; dropout {self.dropout:g}, "
+            f"label smoothing {self.label_smoothing:g}")
+        say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), {len(batches):,} batches of up to "
+            f"{self.batch_size} pairs, at most {self.epochs} epochs" + recipe.described(self))
         network.optimizer.learning_rate = recipe.schedule(self, self.epochs * len(batches), len(batches)) or self.lr
         best = EarlyStopping(recipe.of(self)["monitor"], patience=self.patience or None) if kept else None
         own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []
@@ -224,8 +229,8 @@ class Translator(Estimator):
         return found
 
     def predict(self, x: Any, beam: int | None = None) -> np.ndarray:
-        """The translation of each sentence, an array of str (N,).   beam: translations that are followed at a time; 1 takes the likeliest
-        token at each step."""
+        """The translation of each sentence, an array of str (N,).   beam: translations that are followed at a time; 1 takes
+        the likeliest token at each step."""
         from dlcore.models.translate import Decoder, beam_search, greedy
         network, beams = self.model, self.beam if beam is None else beam
         if beams < 1:
@@ -258,8 +263,8 @@ class Translator(Estimator):
         return Attention(shown(self.source_, source), [*shown(self.target_, target), "END"], weights)
 
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """bleu and chrf of the translations (sacrebleu's, 0 to 100; of Chinese its characters), and loss and perplexity of a token of the
-        references."""
+        """bleu and chrf of the translations (sacrebleu's, 0 to 100; of Chinese its characters), and loss and perplexity of
+        a token of the references."""
         x, y = sentences(x, y, "the data")
         made = self.predict(x)
         found = {"bleu": bleu_score(y.tolist(), made.tolist(), self.cut_), "chrf": chrf_score(y.tolist(), made.tolist())}
@@ -277,7 +282,8 @@ class Translator(Estimator):
         from dlcore.tasks.card import card
         from dlcore.training import saving
         parts, tensors = saving.parts(self.model)
-        config = {"model_type": self.task, "estimator": type(self).__name__, "params": _plain(self.get_params()), "model": parts["model"]}
+        config = {"model_type": self.task, "estimator": type(self).__name__, "params": _plain(self.get_params()),
+                  "model": parts["model"]}
         weights = {name: tensor for name, tensor in tensors.items() if name.startswith("weights/")}
         stored = {"columns": self.columns, "digest": self.digest, "lengths": list(self.lengths_), "cut": self.cut_}
         return config, weights, {"preprocess.json": stored, SOURCE: self.source_.to_json(), TARGET: self.target_.to_json(),
@@ -300,8 +306,10 @@ class Translator(Estimator):
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
         S, T = made.lengths_
         expected = [("i32", (S,)), ("i32", (T,)), ("f32", (T, len(made.target_) + 2))]
-        if found != expected or layer_of(network) is None or network.network.id_limits() != [len(made.source_), len(made.target_) + 2]:
-            raise ModelFileError("network and tokenizers do not fit together", where=where, expected=str(expected), got=str(found)[:120])
+        limits = [len(made.source_), len(made.target_) + 2]
+        if found != expected or layer_of(network) is None or network.network.id_limits() != limits:
+            raise ModelFileError("network and tokenizers do not fit together", where=where, expected=str(expected),
+                                 got=str(found)[:120])
         network.network.fewer_steps = True
         made._compile(network)
         made._network = network
@@ -313,9 +321,11 @@ class Translator(Estimator):
             raise ModelFileError("the preprocessing of a translator is malformed", where=f"{where}, preprocess.json")
         lengths = stored["lengths"]
         texts = all(isinstance(stored[name], str) for name in ("columns", "digest", "cut"))
-        if not texts or not isinstance(lengths, list) or len(lengths) != 2 or not all(type(n) is int and 0 < n <= 1 << 15 for n in lengths):
+        sizes = isinstance(lengths, list) and len(lengths) == 2 and all(type(n) is int and 0 < n <= 1 << 15 for n in lengths)
+        if not texts or not sizes:
             raise ModelFileError("the preprocessing of a translator is malformed", where=f"{where}, preprocess.json")
-        self.columns, self.digest, self.lengths_, self.cut_ = stored["columns"], stored["digest"], (lengths[0], lengths[1]), stored["cut"]
+        self.columns, self.digest, self.cut_ = stored["columns"], stored["digest"], stored["cut"]
+        self.lengths_ = lengths[0], lengths[1]
         self.source_, self.target_ = (TextTokenizer(extras.get(name, {}), f"{where}, {name}") for name in (SOURCE, TARGET))
         return lengths[0]
 
@@ -341,23 +351,24 @@ class TranslateTask:
     summary = "sentences into another language"
     architectures = settings.ARCHITECTURES
     presets: Mapping[str, Sections] = {}
-    space = {"train.lr": "5e-4..4e-3:log", "model.dropout": "0.0..0.4", "train.label-smoothing": "0.0, 0.1, 0.2", "model.width": "128, 192, 256"}
+    space = {"train.lr": "5e-4..4e-3:log", "model.dropout": "0.0..0.4", "train.label-smoothing": "0.0, 0.1, 0.2",
+             "model.width": "128, 192, 256"}
 
     def defaults(self, arch: str) -> Sections:
         found = Translator(arch or "transformer").sections()
         return {**found, "data": {**found["data"], "source": "", "target": ""}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True, like: Estimator | None = None,
-             **options: Any) -> Parts:
+             source_col: str = "", target_col: str = "", test_split: float = 0.0) -> Parts:
         """Of the file that `like` was trained on, the test part is the one that was kept then; another file has none."""
         assert like is None or isinstance(like, Translator)
-        first, second = options.get("source") or text_col, options.get("target") or label_col
+        first, second = source_col or text_col, target_col or label_col
         if like is not None and not (first or second):
             first, _, second = like.columns.partition(",")
         if not labelled:
             return Parts(pairs_of.read_sentences(source, first))
         whole = pairs_of.read_pairs(source, first, second)
-        share = like.test_split if like is not None else float(options.get("test_split") or 0)
+        share = like.test_split if like is not None else test_split
         if not share or like is not None and not like.digest:
             return Parts(whole)
         assert whole.y is not None
@@ -368,7 +379,8 @@ class TranslateTask:
         return Parts(Dataset(whole.x[train], whole.y[train], source, (*whole.notes, kept), whole.label),
                      Dataset(whole.x[test], whole.y[test], source, (), whole.label))
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, source: str = "", target: str = "", **options: Any) -> Translator:
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, source: str = "", target: str = "",
+               **options: Any) -> Translator:
         return Translator(arch=arch or "transformer", random_state=seed, **settings.renamed(options))
 
 

@@ -23,8 +23,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 1, "width": 256, "dropout": 0.3, "epochs": 15, "lr": 2e-3, "training": {"warmup": 0.05, "clip": 1.0}},
 }
 SECTIONS = {"data": ("val_split", "test_split"),
-            "model": ("source_tokenizer", "target_tokenizer", "vocabulary", "max_len", "layers", "heads", "width", "hidden", "dropout",
-                      "beam", "length_penalty"),
+            "model": ("source_tokenizer", "target_tokenizer", "vocabulary", "max_len", "layers", "heads", "width", "hidden",
+                      "dropout", "beam", "length_penalty"),
             "train": ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "label_smoothing", "patience")}
 LONGEST = 128               # tokens of a sentence that are learned unless `max_len` says otherwise
 
@@ -122,7 +122,8 @@ def made_tokenizer(kind: str, texts: Sequence[str], size: int) -> TextTokenizer:
 
 
 def renamed(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the command line as parameters; the recipe is one, and what it says counts, defaults of the architecture do not."""
+    """Options of the command line as parameters; the recipe is one, and what it says counts, defaults of the architecture
+    do not."""
     training = {name: value for name, value in options.items() if name in recipe.KEYS and value != recipe.KEYS[name][0]}
     own = {"batch_size" if name == "batch" else name: value for name, value in options.items() if name not in recipe.KEYS}
     return own | ({"training": training} if set(options) & set(recipe.KEYS) else {})
