@@ -38,6 +38,16 @@ from dlcore.errors import UsageError
     help="Of a detector: show boxes with this score or more.  [default: as in training]",
 )
 @click.option("--skip-bad", is_flag=True, help="Of a detector: leave out pictures that cannot be read, and count them.")
+@click.option("--text", metavar="TEXT", help="One text in place of INPUT.")
+@click.option(
+    "--beam",
+    type=options.Whole(min=1, max=64),
+    metavar="K",
+    help="Translations followed at a time; 1 takes the likeliest.",
+)
+@click.option(
+    "--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at."
+)
 @options.machine
 @options.common
 @click.pass_context
@@ -51,6 +61,9 @@ def command(
     save: str | None,
     threshold: float | None,
     skip_bad: bool,
+    text: str | None,
+    beam: int | None,
+    attention: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -60,7 +73,7 @@ def command(
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
-    for option, path in (("-o", out), ("--save", save)):
+    for option, path in (("-o", out), ("--save", save), ("--attention", attention)):
         if path is not None and Path(path).is_file():
             hint = f"remove it first, or choose another {option}"
             raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
@@ -68,8 +81,10 @@ def command(
     estimator, task = open_task(model)
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     if hasattr(estimator, "detect"):
-        if proba or top_k:
-            raise UsageError("a detector has a score for each box", where="--proba" if proba else "--top-k", hint="leave it out")
+        others = {"--proba": proba, "--top-k": top_k, "--text": text, "--beam": beam, "--attention": attention}
+        for option, value in others.items():
+            if value:
+                raise UsageError("a detector finds boxes with a score each", where=option, hint="leave it out")
         part = task.read(data, labelled=False, like=estimator, skip_bad=skip_bad).held_out()
         say_notes(console, part.notes)
         detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
@@ -87,8 +102,11 @@ def command(
         )
     if save is not None and not hasattr(estimator, "picture"):
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
-    part = task.read(data, labelled=False, like=estimator).held_out()
-    say_notes(console, part.notes)
+    options.use_beam(estimator, beam)
+    part = given(text, data, estimator, task)
+    say_notes(console, (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ())))
+    if attention is not None:
+        draw(attention, estimator, task.name, part.x)
     if save is not None:
         from dlcore.training.grids import write_png
 
@@ -125,6 +143,39 @@ def detect(
         result_json({"task": task, "model": model, "labels": list(estimator.labels_), "predictions": rows})
     else:
         _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
+
+
+def given(text: str | None, data: str, estimator: Any, task: Any) -> Any:
+    """What is to be predicted: INPUT, or the one text of --text."""
+    if text is None:
+        return task.read(data, labelled=False, like=estimator).held_out()
+    import numpy as np
+
+    from dlcore.data.dataset import Dataset
+    from dlcore.errors import DataError
+
+    if not getattr(estimator, "reads_text", False):
+        raise UsageError("this model takes no texts", where="--text", got=task.name, hint="leave it out")
+    if data != "-":
+        raise UsageError("--text stands in place of INPUT", got=data, hint="give one of them")
+    if not text.strip():
+        raise DataError("the text is empty", where="--text")
+    return Dataset(np.array([text], object), None, "--text")
+
+
+def draw(path: str, estimator: Any, task: str, x: Any) -> None:
+    """The picture of --attention."""
+    from dlcore.cli.errors import writing
+
+    if not hasattr(estimator, "attention"):
+        raise UsageError("this model has no attention to show", where="--attention", got=task, hint="leave it out")
+    if not path.lower().endswith(".svg"):
+        raise UsageError("the picture is an SVG file", where="--attention", expected="NAME.svg", got=path)
+    if len(x) != 1:
+        raise UsageError("the picture is of one text", where="--attention", got=f"{len(x):,} texts", hint='--text "..."')
+    picture = estimator.attention(x[0]).svg()
+    with writing(path), open(path, "x", encoding="utf-8") as file:
+        file.write(picture)
 
 
 def _object(

@@ -30,6 +30,7 @@ _PUBLIC = {
     "TextClassifier": "dlcore.tasks",
     "MultiLabelTextClassifier": "dlcore.tasks",
     "TextEmbedder": "dlcore.tasks",
+    "Translator": "dlcore.tasks",
     "from_pretrained": "dlcore.tasks.pretrained",
     "to_pretrained": "dlcore.tasks.pretrained",
     "cross_validate": "dlcore.tasks.cross_validate",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
         TextEmbedder,
+        Translator,
     )
     from dlcore.tasks.cross_validate import cross_validate
     from dlcore.tasks.pretrained import from_pretrained, to_pretrained

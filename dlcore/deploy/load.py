@@ -19,6 +19,7 @@ _TASKS = {
     "detect": "dlcore.tasks.detect",
     "series": "dlcore.tasks.series",
     "embed": "dlcore.tasks.embed",
+    "translate": "dlcore.tasks.translate",
 }
 
 

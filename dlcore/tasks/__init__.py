@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dlcore.tasks.tabular import TabularClassifier, TabularRegressor
     from dlcore.tasks.task import Task
     from dlcore.tasks.text_classify import MultiLabelTextClassifier, TextClassifier
+    from dlcore.tasks.translate import Translator
 
 # the name that users type -> the module whose TASK it is
 _TASK_MODULES = {
@@ -32,6 +33,7 @@ _TASK_MODULES = {
     "detect": "dlcore.tasks.detect",
     "gan": "dlcore.tasks.gan",
     "series": "dlcore.tasks.series",
+    "translate": "dlcore.tasks.translate",
 }
 # tasks whose models are imported and used, not trained: found by name, not listed
 _USED_ONLY = {"embed": "dlcore.tasks.embed"}
@@ -48,6 +50,7 @@ _ESTIMATORS = {
     "TabularRegressor": "dlcore.tasks.tabular",
     "TextClassifier": "dlcore.tasks.text_classify",
     "TextEmbedder": "dlcore.tasks.embed",
+    "Translator": "dlcore.tasks.translate",
 }
 
 __all__ = ["TASKS", *_ESTIMATORS]

@@ -58,6 +58,7 @@ class _Text(Estimator):
     """
 
     task = "text-classify"
+    reads_text = True
     _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long"), "train": ("encoder_rate", "layer_decay")}
     embed: Any = ByArchitecture(DEFAULTS)
     hidden: Any = ByArchitecture(DEFAULTS)
