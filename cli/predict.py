@@ -17,7 +17,7 @@ from dlcore.errors import UsageError
 
 @click.command(short_help="Label new data with a trained model.", no_args_is_help=True)
 @click.argument("model")
-@click.argument("data", metavar="[INPUT]", default="-")
+@click.argument("data", metavar="[INPUT]...", nargs=-1)
 @click.option("--proba", is_flag=True, help="The probability of every class as CSV; the first line names the classes.")
 @click.option(
     "--top-k",
@@ -33,7 +33,7 @@ from dlcore.errors import UsageError
 def command(
     ctx: click.Context,
     model: str,
-    data: str,
+    data: tuple[str, ...],
     proba: bool,
     top_k: int | None,
     out: str | None,
@@ -42,8 +42,12 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read."""
+    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read.
+
+    Several files are read one after another: dlcore predict runs/image-classify photos/*.jpg
+    """
     from dlcore.cli.model import open_task, say_notes
+    from dlcore.data.dataset import together
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
@@ -62,7 +66,7 @@ def command(
         )
     if save is not None and not hasattr(estimator, "picture"):
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
-    part = task.read(data, labelled=False, like=estimator).held_out()
+    part = together([task.read(source, labelled=False, like=estimator).held_out() for source in data or ("-",)])
     say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), part.notes)
     if save is not None:
         from dlcore.training.grids import write_png
@@ -114,10 +118,12 @@ def _csv(names: Any) -> str:
 
 def _write(lines: Iterator[str], out: str | None) -> None:
     from dlcore.cli.errors import writing
+    from dlcore.deploy.atomic import write_text
 
     if out is None:
         for line in lines:
             click.echo(line)
         return
-    with writing(out), open(out, "x", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
+    text = "".join(line + "\n" for line in lines)
+    with writing(out):
+        write_text(Path(out), text)
