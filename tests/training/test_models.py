@@ -244,10 +244,9 @@ def test_a_certain_mistake_costs_what_it_should(end):
 
 def test_numpy_cannot_compute_with_tensors():
     model = dl.Sequential([Dense(2, input_shape=(3,))])
-    for loss in (lambda t, p: np.mean((p - t) ** 2), lambda t, p: np.sum(p, axis=-1)):
-        model.compile("adam", loss)
-        with pytest.raises(UsageError, match="has no numbers yet(.|\n)*dlcore.ops"):
-            model.train_on_batch(normal(4, 3), normal(4, 2))
+    model.compile("adam", lambda t, p: np.mean((p - t) ** 2))
+    with pytest.raises(UsageError, match="has no numbers yet(.|\n)*dlcore.ops"):
+        model.train_on_batch(normal(4, 3), normal(4, 2))
 
 
 def test_misspelt_names_are_guessed():
