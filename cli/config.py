@@ -426,7 +426,7 @@ def _problem(source: str, what: str, why: str, guess: str = "") -> str:
 def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = "") -> str:
     """Sections as TOML, each known key with its comment."""
     lines = [f"# {header}"] if header else []
-    lines.append(f"task = {_toml(task)}")
+    lines.append(f"task = {to_text(task)}")
     for section, values in sections.items():
         kind = SECTIONS.get(section, Section)
         notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
@@ -434,12 +434,13 @@ def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = 
         notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
         lines += ["", f"[{section}]"]
         for key, value in values.items():
-            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(value)}"
+            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else to_text(key)} = {to_text(value)}"
             lines.append(f"{text:<32} # {notes[key]}" if notes.get(key) else text)
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -447,7 +448,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(to_text, value)) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{to_text(str(key))} = {to_text(item)}" for key, item in value.items()) + "}"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -115,6 +115,7 @@ def main() -> None:
     """The console script."""
     if "_DLCORE_COMPLETE" in os.environ:
         app.main(prog_name="dlcore")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin with it ignored
+        signal.signal(number, _interrupt)
     code = run(sys.argv[1:])
     sys.exit(code)

@@ -17,7 +17,7 @@ from dlcore.errors import UsageError
 
 @click.command(short_help="Label new data with a trained model.", no_args_is_help=True)
 @click.argument("model")
-@click.argument("data", metavar="[INPUT]", default="-")
+@click.argument("data", metavar="[INPUT]...", nargs=-1)
 @click.option("--proba", is_flag=True, help="The probability of every class as CSV; the first line names the classes.")
 @click.option(
     "--top-k",
@@ -54,7 +54,7 @@ from dlcore.errors import UsageError
 def command(
     ctx: click.Context,
     model: str,
-    data: str,
+    data: tuple[str, ...],
     proba: bool,
     top_k: int | None,
     out: str | None,
@@ -68,8 +68,12 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read."""
+    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read.
+
+    Several files are read one after another: dlcore predict runs/image-classify photos/*.jpg
+    """
     from dlcore.cli.model import open_task, say_notes
+    from dlcore.data.dataset import together
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
@@ -85,7 +89,8 @@ def command(
         for option, value in others.items():
             if value:
                 raise UsageError("a detector finds boxes with a score each", where=option, hint="leave it out")
-        part = task.read(data, labelled=False, like=estimator, skip_bad=skip_bad).held_out()
+        pictures = [task.read(source, labelled=False, like=estimator, skip_bad=skip_bad).held_out() for source in data or ("-",)]
+        part = together(pictures)
         say_notes(console, part.notes)
         detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
         return
@@ -145,19 +150,20 @@ def detect(
         _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
 
 
-def given(text: str | None, data: str, estimator: Any, task: Any) -> Any:
-    """What is to be predicted: INPUT, or the one text of --text."""
+def given(text: str | None, data: tuple[str, ...], estimator: Any, task: Any) -> Any:
+    """What is to be predicted: every INPUT, or the one text of --text."""
+    from dlcore.data.dataset import Dataset, together
+
     if text is None:
-        return task.read(data, labelled=False, like=estimator).held_out()
+        return together([task.read(source, labelled=False, like=estimator).held_out() for source in data or ("-",)])
     import numpy as np
 
-    from dlcore.data.dataset import Dataset
     from dlcore.errors import DataError
 
     if not getattr(estimator, "reads_text", False):
         raise UsageError("this model takes no texts", where="--text", got=task.name, hint="leave it out")
-    if data != "-":
-        raise UsageError("--text stands in place of INPUT", got=data, hint="give one of them")
+    if data:
+        raise UsageError("--text stands in place of INPUT", got=data[0], hint="give one of them")
     if not text.strip():
         raise DataError("the text is empty", where="--text")
     return Dataset(np.array([text], object), None, "--text")
@@ -228,10 +234,12 @@ def _csv(names: Any) -> str:
 
 def _write(lines: Iterator[str], out: str | None) -> None:
     from dlcore.cli.errors import writing
+    from dlcore.deploy.atomic import write_text
 
     if out is None:
         for line in lines:
             click.echo(line)
         return
-    with writing(out), open(out, "x", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
+    text = "".join(line + "\n" for line in lines)
+    with writing(out):
+        write_text(Path(out), text)

@@ -40,7 +40,7 @@ _PUBLIC = {
     "set_device": "dlcore.runtime.device",
 }
 _MODULES = ("layers", "ops", "optim", "graph", "runtime", "training", "data", "tasks", "deploy", "errors", "models",
-            "callbacks", "metrics")
+            "callbacks", "losses", "metrics")
 
 __all__ = [*_PUBLIC, *_MODULES, "__version__"]
 
@@ -61,7 +61,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
-    from dlcore import errors, graph, layers, metrics, ops, optim
+    from dlcore import errors, graph, layers, losses, metrics, ops, optim
     from dlcore.data.augment import Augment
     from dlcore.data.detection import read_detection
     from dlcore.deploy.load import load

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from dlcore.deploy.model_file import read
@@ -23,10 +24,11 @@ _TASKS = {
 }
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A model or an estimator from a model file, a folder with the same contents, or a run's folder.
 
-    Needs NumPy alone.  Raises `ModelFileError` whatever the bytes are.
+    custom_objects: layers, losses and metrics of your own that a model uses, by name.  Needs NumPy alone.
+    Raises `ModelFileError` whatever the bytes are.
     """
     path = os.fspath(path)
     inside = os.path.join(path, "model.dlc")
@@ -34,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     kind = file.config["model_type"]
     if kind == "model":
         from dlcore.training.saving import restore
-        return restore(file.config, file.tensors, where=path)
+        return restore(file.config, file.tensors, custom_objects, where=path)
     if kind not in _TASKS:
         raise ModelFileError("the model file is of an unknown kind", where=path,
                              expected=", ".join(["model", *_TASKS]), got=kind[:60],

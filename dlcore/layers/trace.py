@@ -8,7 +8,7 @@ initial values.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, Tensor
 
 _open = threading.local()
+
+
+class Deferred:
+    """Logits behind an activation that a kernel applies itself: made by `make` when they are first asked for, in the scope of
+    the layer that this object was made in."""
+
+    def __init__(self, graph: Graph, make: Callable[[], Tensor]):
+        self.graph, self.path, self.make = graph, graph.path, make
+        self.tensor: Tensor | None = None
+
+    def made(self) -> Tensor:
+        """The logits."""
+        if self.tensor is None:
+            with self.graph.scope(self.path):
+                self.tensor = self.make()
+        return self.tensor
 
 
 class Trace:
@@ -119,7 +135,9 @@ def origin(tensor: Tensor) -> tuple[str, Any]:
     activation, ("tied", (rows, table)) for logits that are their product."""
     trace = current()
     found = trace.origins.get(id(tensor)) if trace else None
-    return (found[1], found[2]) if found else ("", tensor)
+    if found is None:
+        return "", tensor
+    return found[1], found[2].made() if isinstance(found[2], Deferred) else found[2]
 
 
 def note(out: Tensor, activation: str, logits: Any) -> Tensor:

@@ -224,8 +224,9 @@ class Model(Layer):
         A second `fit` goes on where the first ended: optimizer state, step and epoch are kept.
         Raises DataError, ShapeError, UsageError before the first step; DivergedError where one meets NaN or infinity.
         """
-        if epochs < 0 or batch_size < 1:
-            raise UsageError("epochs must not be negative, batch_size at least 1", got=f"{epochs}, {batch_size}")
+        if not all(isinstance(n, (int, np.integer)) for n in (epochs, batch_size)) or epochs < 0 or batch_size < 1:
+            raise UsageError("epochs must be a whole number and not negative, batch_size at least 1",
+                             got=f"{epochs!r}, {batch_size!r}")
         state = self.state
         state.seed = state.seed if seed is None else seed
         state.start_epoch()
@@ -372,8 +373,21 @@ class Model(Layer):
             self.programs.refresh(runner)
         return runner
 
-    def predict(self, x: Any, batch_size: int = WHOLE_BATCH) -> Any:
-        """The outputs for all rows of x: an array, or a list of arrays where the model has several outputs."""
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss of one batch, or [loss, metrics...] where there are metrics; nothing is trained."""
+        batch = batch_of(self, (x, y) if sample_weight is None else (x, y, sample_weight))
+        logs = self._evaluate(batch, batch.rows)
+        return logs if return_dict else list(logs.values()) if len(logs) > 1 else logs["loss"]
+
+    def predict(self, x: Any, batch_size: int = WHOLE_BATCH, verbose: int = 0) -> Any:
+        """The outputs for all rows of x: an array, or a list of arrays where the model has several outputs.
+
+        x: arrays, or an iterable of batches: x alone, or (x, y, ...), of which x is taken.   verbose: 1 says on stderr how many
+        rows there were."""
+        if batch_size < 1:
+            raise UsageError("batch_size must be at least 1", got=repr(batch_size))
+        if fitting.is_stream(x):
+            return self._predict_batches(x, batch_size, verbose)
         data = DataSet(dataset.inputs(self, x), (), None)
         out: list[np.ndarray] = []
         self.ensure_store()
@@ -384,7 +398,20 @@ class Model(Layer):
             out = out or [np.empty((data.rows, *a.shape[1:]), a.dtype) for a in made]
             for whole, a in zip(out, made, strict=True):
                 whole[start:start + len(a)] = a
+        if verbose:
+            print(f"{data.rows:,} rows", file=sys.stderr)
         return out[0] if self.network.single_output else out
+
+    def _predict_batches(self, batches: Iterable[Any], batch_size: int, verbose: int) -> Any:
+        """The outputs for the rows of all batches, one after another."""
+        made = [self.predict(b[0] if isinstance(b, tuple) else b, batch_size) for b in batches]
+        if not made:
+            raise DataError("there is nothing to predict", got="no batches")
+        if verbose:
+            print(f"{len(made):,} batches", file=sys.stderr)
+        if self.network.single_output:
+            return np.concatenate(made)
+        return [np.concatenate(parts) for parts in zip(*made, strict=True)]
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch of any size; the quickest way for few rows.  Several threads may call it."""

@@ -11,7 +11,7 @@ import dlcore
 from dlcore import layers
 from dlcore.data.images import read_images
 from dlcore.deploy.c import export
-from dlcore.errors import DeviceError, ModelFileError, UsageError, WriteError
+from dlcore.errors import DlcoreError, ModelFileError, UsageError, WriteError
 from dlcore.tasks import ImageClassifier, TabularClassifier, TabularRegressor
 
 ROWS = [{"size": float(i % 17), "colour": ("red", "green", "blue")[i % 3], "gap": None if i % 11 == 0 else i / 7}
@@ -120,6 +120,16 @@ def test_an_export_that_does_not_agree_is_refused(tmp_path, monkeypatch):
     model = dlcore.Sequential([layers.Dense(3, input_shape=(4,))])
     predict = model.predict
     monkeypatch.setattr(model, "predict", lambda x: predict(x) + 1e-3)
-    with pytest.raises(DeviceError, match="does not agree"):
+    with pytest.raises(DlcoreError, match="does not agree"):
         export(model, tmp_path / "m.c")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_answers_near_zero_are_compared_by_the_scale_of_all(tmp_path):
+    """200 +- 150 in float32: an answer near 0 has the error of 200."""
+    x = np.random.default_rng(0).standard_normal((400, 6))
+    numbers = TabularRegressor(hidden=(16,), epochs=3).fit(x, 200 + 150 * x[:, 0])
+    near = np.repeat(x[:1], 400, axis=0)
+    near[:, 0] = np.linspace(-3, 3, 400)            # crosses 0
+    assert np.abs(numbers.predict(near)).min() < 3
+    assert export(numbers, tmp_path / "n.c", near).difference <= 1e-6

@@ -31,6 +31,10 @@ class Pictures:
         """Those of these numbers, in this order."""
         return Pictures([self.files[i] for i in rows], self.sizes[rows])
 
+    def joined(self, others: Sequence[Pictures]) -> Pictures:
+        """These and then those of the others."""
+        return Pictures([f for each in (self, *others) for f in each.files], np.concatenate([p.sizes for p in (self, *others)]))
+
 
 @dataclass(frozen=True)
 class Detections(Dataset):
