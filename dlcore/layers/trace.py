@@ -33,6 +33,7 @@ class Trace:
         self.lookups: dict[int, tuple[Tensor, Tensor, Tensor]] = {}     # id(table) -> (table, ids, what was looked up)
         self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
         self.tables: dict[tuple[Any, ...], Any] = {}
+        self.attended: list[Any] | None = None      # what attention layers compare, where maps are asked for: see models/maps.py
 
     def tensor(self, variable: Any) -> Tensor:
         """The graph's leaf for a weight."""
