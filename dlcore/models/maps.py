@@ -36,7 +36,7 @@ def attention_maps(model: Model, x: Any) -> dict[str, np.ndarray]:
         network.apply([graph.input(f"x{i}", *a.shape, dtype=s.dtype) for i, (a, s) in given])
     if not trace.attended:
         raise UsageError("the model has no layers of attention", got=repr(model.name), expected="MultiHeadAttention")
-    outputs = {}
+    outputs: dict[str, Any] = {}
     for n, (_, compared, mask) in enumerate(trace.attended):
         outputs |= {f"{n} {i}": t for i, t in enumerate(compared)} | ({} if mask is None else {f"{n} mask": mask})
     program = plan(graph, outputs)
