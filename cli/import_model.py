@@ -17,7 +17,7 @@ TORCH = (".th", ".pt", ".pth", ".tar")
 @click.command(short_help="Make a model file of a network that another program trained.", no_args_is_help=True)
 @click.argument("file", metavar="PATH")
 @click.option("-o", "--out", required=True, metavar="FILE", help="Model file to write, such as model.dlc.")
-@click.option("--labels", default="", metavar="A,B,...", help="Of a network for images: names of the outputs.  [default: CIFAR-10's]")
+@click.option("--labels", default="", metavar="A,B,...", help="Of a network for images: its outputs' names.  [default: CIFAR-10's]")
 @click.option("--tokenizer", default="", metavar="PATH", help="Of a model of texts: its tokenizer.  [default: beside the weights]")
 @click.option("--context", type=options.Whole(min=2), metavar="N", help="Of a language model: the most tokens it sees.")
 @options.common

@@ -160,6 +160,15 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     return device(command)
 
 
+def use_beam(estimator: Any, beam: int | None) -> None:
+    """Tell a model that searches how many results to follow."""
+    if beam is not None:
+        if "beam" not in (estimator.get_params() if hasattr(estimator, "get_params") else ()):
+            raise UsageError("this model does not search", where="--beam", got=str(getattr(estimator, "task", "")),
+                             hint="leave it out")
+        estimator.set_params(beam=beam)
+
+
 def use_threads(threads: int | None) -> None:
     """Tell the thread team how many members may work."""
     if threads is not None:

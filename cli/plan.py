@@ -88,8 +88,12 @@ class Plan:
     def reading(self) -> dict[str, Any]:
         """What the task's `read` is told besides the source."""
         data = self.sections["data"]
-        given = {key: data[key] for key in READER_KEYS if data.get(key)}
-        return {key.replace("-", "_"): value for key, value in ({key: data[key] for key in COLUMNS} | given).items()}
+        told = {key: data[key] for key in COLUMNS}
+        told |= {key: data[key] for key in READER_KEYS if data.get(key)}
+        told |= {f"{key}-col": data[key] for key in LANGUAGES if data.get(key)}
+        if data.get("test-split") and not data["test"]:
+            told["test-split"] = data["test-split"]
+        return {key.replace("-", "_"): value for key, value in told.items()}
 
     @property
     def folded(self) -> bool:
@@ -115,6 +119,7 @@ FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order"
 COLUMNS = ("label-col", "text-col")
 # keys that only some tasks have, for their `read`
 READER_KEYS = ("size", "skip-bad", "time-col", "columns", "gaps", "split")
+LANGUAGES = ("source", "target")            # what both the reader and the estimator are told
 READING = FILES | FOLDING | {("data", key) for key in (*COLUMNS, *READER_KEYS)}
 
 

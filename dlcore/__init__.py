@@ -20,6 +20,7 @@ _PUBLIC = {
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
     "Autoencoder": "dlcore.tasks",
+    "GAN": "dlcore.tasks",
     "Detector": "dlcore.tasks",
     "read_detection": "dlcore.data.detection",
     "ImageClassifier": "dlcore.tasks",
@@ -29,6 +30,7 @@ _PUBLIC = {
     "TextClassifier": "dlcore.tasks",
     "MultiLabelTextClassifier": "dlcore.tasks",
     "TextEmbedder": "dlcore.tasks",
+    "Translator": "dlcore.tasks",
     "from_pretrained": "dlcore.tasks.pretrained",
     "to_pretrained": "dlcore.tasks.pretrained",
     "cross_validate": "dlcore.tasks.cross_validate",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
     from dlcore.tasks import (
+        GAN,
         Autoencoder,
         Detector,
         ImageClassifier,
@@ -74,6 +77,7 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
         TextEmbedder,
+        Translator,
     )
     from dlcore.tasks.cross_validate import cross_validate
     from dlcore.tasks.pretrained import from_pretrained, to_pretrained

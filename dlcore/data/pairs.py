@@ -19,15 +19,17 @@ from dlcore.errors import DataError, UsageError
 USUAL = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("source", "translation"))
 TEST_SEED = 0               # of the division into training and test part: fixed, whatever the seed of the training
 # what a column without a name is called where its letters, or its commonest words, tell the language
-SCRIPTS = {"japanese": ("\u3041", "\u30ff"), "korean": ("\uac00", "\ud7a3"), "chinese": ("\u3400", "\u9fff"), "russian": ("\u0410", "\u044f"),
-           "greek": ("\u0391", "\u03c9"), "arabic": ("\u0621", "\u064a"), "hebrew": ("\u05d0", "\u05ea"), "hindi": ("\u0905", "\u0939"),
+SCRIPTS = {"japanese": ("\u3041", "\u30ff"), "korean": ("\uac00", "\ud7a3"), "chinese": ("\u3400", "\u9fff"),
+           "russian": ("\u0410", "\u044f"), "greek": ("\u0391", "\u03c9"), "arabic": ("\u0621", "\u064a"),
+           "hebrew": ("\u05d0", "\u05ea"), "hindi": ("\u0905", "\u0939"),
            "thai": ("\u0e01", "\u0e4e")}
 WORDS = {"english": "the to is i you of and that it he she they was not".split(),
          "french": "le la de et est je ne pas les il que un".split(),
          "german": "der die das und ist nicht ich sie zu ein wir".split(),
          "spanish": "el que no los un por con es en se lo".split(),
          "italian": "il di che non un per sono mi si con".split()}
-CODES = {"en": "english", "eng": "english", "zh": "chinese", "zho": "chinese", "cmn": "chinese", "ja": "japanese", "jpn": "japanese",
+CODES = {"en": "english", "eng": "english", "zh": "chinese", "zho": "chinese", "cmn": "chinese", "ja": "japanese",
+         "jpn": "japanese",
          "ko": "korean", "kor": "korean", "fr": "french", "fra": "french", "de": "german", "deu": "german", "es": "spanish",
          "spa": "spanish", "it": "italian", "ita": "italian", "ru": "russian", "rus": "russian"}
 _NAMES = {*SCRIPTS, *WORDS, *CODES, *(name for pair in USUAL for name in pair)}

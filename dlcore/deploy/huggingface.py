@@ -113,7 +113,8 @@ def write(path: str | Path, files: Mapping[str, Any], tensors: Mapping[str, np.n
     from dlcore.deploy.atomic import all_or_nothing, sync_folder
     place = Path(path)
     if place.exists():
-        raise UsageError("the output exists; nothing was written over", where=str(place), hint="remove it first, or choose another -o")
+        raise UsageError("the output exists; nothing was written over", where=str(place),
+                         hint="remove it first, or choose another -o")
     if not place.parent.is_dir():
         raise WriteError("there is no such folder", where=str(place.parent))
     with all_or_nothing(place, "the folder", remove=lambda p: shutil.rmtree(p, ignore_errors=True)) as work:

@@ -48,7 +48,8 @@ def read(path: str | Path) -> Folder:
     dim, hidden, layers, heads, groups, _, length = sizes.values()
     if not (all(0 < n < 1 << 24 for n in (*list(sizes.values())[:5], vocabulary, length)) and dim % heads == 0
             and heads % groups == 0 and (dim // heads) % 2 == 0):
-        raise ModelFileError("this is no checkpoint of llama2.c", where=str(place), got=", ".join(f"{n} {v}" for n, v in sizes.items()))
+        raise ModelFileError("this is no checkpoint of llama2.c", where=str(place),
+                             got=", ".join(f"{n} {v}" for n, v in sizes.items()))
     config = {"model_type": "llama", "hidden_size": dim, "intermediate_size": hidden, "num_hidden_layers": layers,
               "num_attention_heads": heads, "num_key_value_heads": groups, "vocab_size": vocabulary,
               "max_position_embeddings": length, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",

@@ -15,9 +15,11 @@ _TASKS = {
     "language-model": "dlcore.tasks.language_model",
     "text-classify": "dlcore.tasks.text_classify",
     "autoencode": "dlcore.tasks.autoencode",
+    "gan": "dlcore.tasks.gan",
     "detect": "dlcore.tasks.detect",
     "series": "dlcore.tasks.series",
     "embed": "dlcore.tasks.embed",
+    "translate": "dlcore.tasks.translate",
 }
 
 

@@ -72,6 +72,9 @@ _PUBLIC = {
     "RegionProposals": "detection",
     "RoIAlign": "detection",
     "RegionOutput": "detection",
+    "SpectralNormalization": "spectral",
+    "InnerProduct": "spectral",
+    "RandomCode": "spectral",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -124,6 +127,7 @@ if TYPE_CHECKING:
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
     from dlcore.layers.series import FirstVariables, Rescaling1D, ReversibleNormalization, Segments, SeriesDecomposition
+    from dlcore.layers.spectral import InnerProduct, RandomCode, SpectralNormalization
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
     from dlcore.layers.translation import TranslationLSTM, TranslationTransformer
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

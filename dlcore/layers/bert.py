@@ -48,8 +48,9 @@ class BertEncoder(Layer):
                                           kernel_initializer=self.normal, name=f"block_{i}") for i in range(layers)]
 
     def build(self, input_shape):
-        self.positions = self.add_weight("positions", (self.context, self.width), self.normal)
-        self.segments = self.add_weight("segments", (self.kinds, self.width), self.normal)
+        # Variables, which `call` reads as the graph's tensors
+        self.positions: Any = self.add_weight("positions", (self.context, self.width), self.normal)
+        self.segments: Any = self.add_weight("segments", (self.kinds, self.width), self.normal)
 
     def call(self, ids, segments=None):
         if ids.ndim != 2 or ids.shape[1] > self.context:

@@ -34,8 +34,8 @@ class _Translation(Layer):
 
     input_dtype = "int32"
 
-    def __init__(self, source_vocabulary: int, target_vocabulary: int, source_length: int, target_length: int, layers: int, width: int,
-                 dropout: float, **options: Any):
+    def __init__(self, source_vocabulary: int, target_vocabulary: int, source_length: int, target_length: int, layers: int,
+                 width: int, dropout: float, **options: Any):
         super().__init__(**options)
         sizes = {"source_vocabulary": source_vocabulary, "target_vocabulary": target_vocabulary, "source_length": source_length,
                  "target_length": target_length, "layers": layers, "width": width}
@@ -86,8 +86,10 @@ class TranslationTransformer(_Translation):
             raise UsageError("width is a multiple of heads", got=f"{width} and {heads}")
         self.source_positions = PositionalEmbedding(source_length, "sinusoidal")
         self.target_positions = PositionalEmbedding(target_length, "sinusoidal")
-        self.encoder = [TransformerEncoder(hidden, heads, dropout, normalize_first=True, name=f"encoder_{i}") for i in range(layers)]
-        self.decoder = [TransformerDecoder(hidden, heads, dropout, normalize_first=True, name=f"decoder_{i}") for i in range(layers)]
+        self.encoder = [TransformerEncoder(hidden, heads, dropout, normalize_first=True, name=f"encoder_{i}")
+                        for i in range(layers)]
+        self.decoder = [TransformerDecoder(hidden, heads, dropout, normalize_first=True, name=f"decoder_{i}")
+                        for i in range(layers)]
         self.encoder_norm, self.decoder_norm = LayerNormalization(1e-5), LayerNormalization(1e-5)
 
     def call(self, source, target):
@@ -143,7 +145,8 @@ class TranslationLSTM(_Translation):
     """An encoder of bidirectional LSTMs, and a decoder with additive attention (Bahdanau, Cho and Bengio, 2015).
 
     The first LSTM of the decoder asks what to attend to; `layers` more read its output and what was found (Wu et al., Google's
-    neural machine translation system, 2016, section 3), so that whole sequences are trained on at once.   width: of all states, even"""
+    neural machine translation system, 2016, section 3), so that whole sequences are trained on at once.   width: of all
+    states, even"""
 
     def __init__(self, source_vocabulary: int, target_vocabulary: int, source_length: int, target_length: int, layers: int = 1,
                  width: int = 256, dropout: float = 0.3, **options: Any):
@@ -171,7 +174,7 @@ class TranslationLSTM(_Translation):
         for block in self.encoder:
             x, *last = block(self.drop(x))
             set_mask(x, mask)
-        return x, [begin(last[2]) for begin in self.begin]          # h of the way back: it has read all and stands at the first word
+        return x, [begin(last[2]) for begin in self.begin]      # h of the way back, which has read all
 
     def stepped(self, layer, x, states):
         out, h, c = layer(x, states)

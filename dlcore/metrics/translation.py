@@ -3,7 +3,8 @@
     BLEU   Papineni et al., 2002: the geometric mean of the precisions of 1- to 4-grams over all sentences together, times a penalty
            where the translations are shorter than the references.  A precision of 0 is smoothed: the k-th one counts as half to
            the k-th power of a match ("exp", NIST's way)
-    chrF   Popovic, 2015: F2 of character n-grams up to 6, spaces left out; precision and recall are means over the orders that occur
+    chrF   Popovic, 2015: F2 of character n-grams up to 6, spaces left out; precision and recall are means over the orders
+    that occur
 
 One reference for each translation.  Texts are cut into words as "13a" (mteval-v13a, for languages with spaces) or "zh" (each
 Chinese character alone) say.
@@ -19,8 +20,8 @@ from typing import Any
 from dlcore.errors import DataError, UsageError
 
 WORD_ORDER, CHARACTER_ORDER, BETA = 4, 6, 2
-# blocks of characters that "zh" sets apart.  2001-2A6D and 2F81-2FA1 (curly quotes, arrows, ... among them) are no Chinese: sacrebleu
-# means the planes 20000-2A6D6 and 2F800-2FA1D, and this is what its comparison comes to; equal scores need equal words
+# blocks of characters that "zh" sets apart.  2001-2A6D and 2F81-2FA1 (curly quotes, arrows, ... among them) are no Chinese:
+# sacrebleu means the planes 20000-2A6D6 and 2F800-2FA1D, and this is what its comparison comes to; equal scores need equal words
 _CHINESE = ((0x3400, 0x4DB5), (0x4E00, 0x9FBB), (0xF900, 0xFA2D), (0xFA30, 0xFA6A), (0x2001, 0x2A6D), (0x2F81, 0x2FA1),
             (0xFF00, 0xFFEF), (0x2E80, 0x2EFF), (0x3000, 0x303F), (0x31C0, 0x31EF), (0x2F00, 0x2FDF), (0x2FF0, 0x2FFF),
             (0x3100, 0x312F), (0x31A0, 0x31BF), (0xFE10, 0xFE1F), (0xFE30, 0xFE4F), (0x2600, 0x26FF), (0x2700, 0x27BF),
@@ -50,7 +51,8 @@ def _chinese(line: str) -> list[str]:
     return _words(_ONE_CHINESE.sub(r" \1 ", line.strip()))
 
 
-TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"13a": _international, "zh": _chinese, "char": lambda s: list("".join(s.split())),
+TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"13a": _international, "zh": _chinese,
+                                                     "char": lambda s: list("".join(s.split())),
                                                      "none": str.split}
 
 

@@ -9,7 +9,8 @@ _PUBLIC = {"mlp": "perceptron", "lenet": "convolutional", "cnn": "convolutional"
            "encoder_classifier": "text", "autoencoder": "variational",
            "attention_maps": "maps",
            "dlinear": "series", "segment_lstm": "series", "series_transformer": "series",
-           "yolo_tiny": "detection", "ssd": "detection", "faster_rcnn": "detection"}
+           "yolo_tiny": "detection", "ssd": "detection", "faster_rcnn": "detection",
+           "dcgan": "dcgan"}
 __all__ = [*_PUBLIC]
 
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from dlcore.models.convolutional import lenet as lenet
     from dlcore.models.convolutional import mobilenet as mobilenet
     from dlcore.models.convolutional import resnet as resnet
+    from dlcore.models.dcgan import dcgan as dcgan
     from dlcore.models.detection import faster_rcnn as faster_rcnn
     from dlcore.models.detection import ssd as ssd
     from dlcore.models.detection import yolo_tiny as yolo_tiny

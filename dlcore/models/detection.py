@@ -4,8 +4,8 @@ yolo_tiny    one look, boxes of two sizes of cells (Redmon et al., 2016; Redmon 
 ssd          default boxes on four maps (Liu et al., SSD: Single shot multibox detector, 2016)
 faster_rcnn  regions proposed, then looked at once more (Ren et al., 2015; He et al., Mask R-CNN, 2017, for RoIAlign)
 
-All share a residual backbone (He et al., 2016) with maps of 1/8, 1/16 and 1/32 of the picture's size, joined from coarse to fine (Lin et
-al., Feature pyramid networks, 2017).  Pictures come as one axis, f32[B, H * W * 3], as data sets have them.
+All share a residual backbone (He et al., 2016) with maps of 1/8, 1/16 and 1/32 of the picture's size, joined from coarse to fine
+(Lin et al., Feature pyramid networks, 2017).  Pictures come as one axis, f32[B, H * W * 3], as data sets have them.
 """
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def finer(coarse: Any, fine: Any, channels: int) -> Any:
 
 def yolo_tiny(image_shape: Sequence[int], classes: int, anchors: Sequence[Sequence[float]], *, width: int = 16,
               attention: bool = False, seed: int = 0) -> Model:
-    """anchors: (width, height) in pixels, small to large; the smaller half belongs to cells of 8 pixels, the others to cells of 16."""
+    """anchors: (width, height) in pixels, small to large; the smaller half belongs to cells of 8 pixels, the others of 16."""
     if len(anchors) < 2:
         raise UsageError("yolo_tiny needs two anchors or more", got=str(len(anchors)))
     inputs, x = start(image_shape, True)
@@ -92,8 +92,8 @@ def yolo_tiny(image_shape: Sequence[int], classes: int, anchors: Sequence[Sequen
 
 
 def default_boxes(height: int, width: int, maps: int = 4) -> list[list[list[float]]]:
-    """For each map (width, height) of its default boxes: those of section 2.2, scales from 0.08 to 0.8 of the shorter side, shapes 1,
-    2, 1/2, and a square of the scale between this map's and the next."""
+    """For each map (width, height) of its default boxes: those of section 2.2, scales from 0.08 to 0.8 of the shorter side, shapes
+    1, 2, 1/2, and a square of the scale between this map's and the next."""
     scales = np.geomspace(0.08, 0.8, maps + 1) * min(height, width)
     found = []
     for s, larger in zip(scales[:-1], scales[1:], strict=True):

@@ -1,4 +1,4 @@
-"""Networks whose weights come from elsewhere: the shapes of GPT-2, BERT and Llama, and what their tensors are called at Hugging Face.
+"""Networks whose weights come from elsewhere: the shapes of GPT-2, BERT and Llama, and their tensors' names at Hugging Face.
 
     layer, kind = layer_of(config)          a layer of dlcore for what config.json says
     fill(kind, layer, tensors)              takes every tensor; one error names all that are missing, extra or misshapen
@@ -43,15 +43,17 @@ class Settings:
         return value
 
     def number(self, name: str, default: float) -> float:
-        value = self.config.get(name, default)
+        value = self.config.get(name)
+        value = default if value is None else value
         if type(value) not in (int, float) or not 0 <= value < 1e12:
             raise self.fail(name, "a number from 0")
         return float(value)
 
     def only(self, name: str, allowed: Any, default: Any) -> Any:
         """A value that must be one of these."""
-        value = self.config.get(name, default)
-        if value not in allowed:
+        value = self.config.get(name)
+        value = default if value is None else value
+        if not isinstance(value, (str, int, float)) or value not in allowed:
             raise self.fail(name, ", ".join(map(repr, allowed)))
         return allowed[value] if isinstance(allowed, dict) else value
 
@@ -61,9 +63,10 @@ def gpt2(c: Settings) -> CausalLM:
     for name, default in (("scale_attn_weights", True), ("scale_attn_by_inverse_layer_idx", False), ("add_cross_attention", False)):
         c.only(name, (default,), default)
     width = c.whole("n_embd", 768)
-    return CausalLM(c.whole("vocab_size", 50257), c.whole("n_positions", 1024), c.whole("n_layer", 12), c.whole("n_head", 12), width,
-                    activation=c.only("activation_function", ACTIVATIONS, "gelu_new"), epsilon=c.number("layer_norm_epsilon", 1e-5),
-                    intermediate_dim=c.whole("n_inner", 4 * width), tied=c.only("tie_word_embeddings", (True, False), True))
+    return CausalLM(c.whole("vocab_size", 50257), c.whole("n_positions", 1024), c.whole("n_layer", 12), c.whole("n_head", 12),
+                    width, activation=c.only("activation_function", ACTIVATIONS, "gelu_new"),
+                    epsilon=c.number("layer_norm_epsilon", 1e-5), intermediate_dim=c.whole("n_inner", 4 * width),
+                    tied=c.only("tie_word_embeddings", (True, False), True))
 
 
 def llama(c: Settings) -> CausalLM:
@@ -160,6 +163,7 @@ def several(stem: str, names: tuple[str, ...], attention: Any) -> list[Entry]:
 
 def gpt2_entries(lm: CausalLM) -> Iterator[Entry]:
     yield Entry(lm.tokens.embeddings, ("wte.weight",))
+    assert lm.positions is not None
     yield Entry(lm.positions.positions, ("wpe.weight",))
     for i, b in enumerate(lm.blocks):
         stem = f"h.{i}"
@@ -177,8 +181,9 @@ def llama_entries(lm: CausalLM) -> Iterator[Entry]:
         stem = f"layers.{i}"
         yield from (*norm(f"{stem}.input_layernorm", b.attention_norm),
                     *several(f"{stem}.self_attn", ("q_proj", "k_proj", "v_proj"), b.attention),
-                    *projection(f"{stem}.self_attn.o_proj", b.attention.out), *norm(f"{stem}.post_attention_layernorm", b.dense_norm),
-                    *dense(f"{stem}.mlp.gate_proj", b.gate), *dense(f"{stem}.mlp.up_proj", b.expand),
+                    *projection(f"{stem}.self_attn.o_proj", b.attention.out),
+                    *norm(f"{stem}.post_attention_layernorm", b.dense_norm), *dense(f"{stem}.mlp.gate_proj", b.gate),
+                    *dense(f"{stem}.mlp.up_proj", b.expand),
                     *dense(f"{stem}.mlp.down_proj", b.contract))
     yield from norm("norm", lm.last_norm)
     if lm.head is not None:
@@ -275,8 +280,8 @@ def given(kind: str, layer: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]
     activation = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == b.activation)
     rest = {"vocab_size": layer.tokens.input_dim, "torch_dtype": "float32"}
     if kind == "gpt2":
-        return tensors, {"model_type": kind, "architectures": ["GPT2LMHeadModel"], "n_positions": layer.context, "n_embd": layer.width,
-                         "n_layer": len(layer.blocks), "n_head": b.num_heads, "n_inner": b.intermediate_dim,
+        return tensors, {"model_type": kind, "architectures": ["GPT2LMHeadModel"], "n_positions": layer.context,
+                         "n_embd": layer.width, "n_layer": len(layer.blocks), "n_head": b.num_heads, "n_inner": b.intermediate_dim,
                          "activation_function": activation, "layer_norm_epsilon": b.epsilon,
                          "tie_word_embeddings": layer.tied, **rest}
     shared = {"hidden_size": layer.width, "num_hidden_layers": len(layer.blocks), "num_attention_heads": b.num_heads,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
-from dlcore.data.detection.dataset import Detections, Pictures, pictures_of
+from dlcore.data.detection.dataset import Detections, Pictures, damage_note, damaged, pictures_of
 from dlcore.data.saved import fields
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics.boxes import Boxes, listed
@@ -411,7 +411,7 @@ class DetectTask:
             raise UsageError("pictures have no columns", got=label_col or text_col, hint="leave out --label-col and --text-col")
         parse_size(str(size))
         if not labelled:
-            return Parts(pictures_of(source))
+            return Parts(pictures_of(source, skip_bad))
         parts = read_detection(source, skip_bad=skip_bad, classes=like.labels_ if isinstance(like, Detector) else ())
         return without_bad(parts) if skip_bad else parts
 
@@ -426,27 +426,19 @@ class DetectTask:
 
 def without_bad(parts: Parts) -> Parts:
     """The parts without pictures that cannot be decoded, which are counted in the notes."""
-    from dlcore.data.pictures import decode
-
     def checked(part: Any) -> Any:
         if part is None:
             return None
-        bad: list[str] = []
-        good = []
-        for i, file in enumerate(part.x.files):
-            try:
-                decode(file, True)
-                good.append(i)
-            except DataError as error:
-                bad.append(f"{file.name}: {error.got or error.message}")
-        validation = checked(part.validation)
+        bad, validation = damaged(part.x.files), checked(part.validation)
         if not bad and validation is part.validation:
             return part
+        good = [i for i, file in enumerate(part.x.files) if file not in bad]
         if not good:
             raise DataError("no picture can be read", where=part.source, got=f"{len(bad):,} files, all damaged")
         kept = part.take(np.array(good, np.int64))
-        notes = part.notes + ((f"{len(bad)} damaged pictures left out (first: {bad[0]})",) if bad else ())
-        return Detections(kept.x, kept.y, part.source, notes, classes=part.classes, validation=validation)
+        more = [damage_note(bad)] if bad else []
+        more += [note for note in (validation.notes if validation is not None else ()) if note not in part.notes]
+        return Detections(kept.x, kept.y, part.source, (*part.notes, *more), classes=part.classes, validation=validation)
     return Parts(checked(parts.train), checked(parts.test))
 
 

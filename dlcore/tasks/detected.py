@@ -15,7 +15,7 @@ from dlcore.metrics.detection import Detected
 from dlcore.training.callbacks import Callback
 
 HEADER = ("image", "label", "score", "x", "y", "w", "h")
-COLOURS = ((230, 60, 60), (40, 110, 230), (30, 150, 70), (200, 120, 0), (140, 60, 190), (0, 150, 160), (220, 60, 150), (110, 110, 20))
+COLOURS = ((230, 60, 60), (40, 110, 230), (30, 150, 70), (200, 120, 0), (140, 60, 190), (0, 150, 160), (220, 60, 150))
 METRIC = "val_map50"
 
 
@@ -95,7 +95,8 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise WriteError("the folder for pictures cannot be made", where=str(path.parent), got=fault.strerror or str(fault)) from fault
+        raise WriteError("the folder for pictures cannot be made", where=str(path.parent),
+                         got=fault.strerror or str(fault)) from fault
     with all_or_nothing(path, "the picture") as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
         os.replace(temporary, path)

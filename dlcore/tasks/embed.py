@@ -43,7 +43,7 @@ class TextEmbedder(Estimator):
             if not holds:
                 raise UsageError(f"{name} = {getattr(self, name)!r} is of no use", expected=expected)
 
-    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Self:  # type: ignore[override]
+    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Self:
         raise UsageError(_NOT_TRAINED, hint=_HINT)
 
     @classmethod
@@ -133,7 +133,7 @@ class TextEmbedder(Estimator):
 
 
 def whole(value: Any, low: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= low)
 
 
 class EmbedTask:
@@ -152,9 +152,10 @@ class EmbedTask:
              like: Estimator | None = None) -> Parts:
         data = read_texts(source, text_col, label_col, labelled=False)
         if isinstance(like, TextEmbedder):
-            whole = cut_to(like.tokenizer_, None)           # a token has at least one character
-            long = sum(len(whole.encode(t)) > like.max_len for t in data.x if len(t) + 2 > like.max_len)
-            note = f"{long:,} texts have more than {like.max_len} tokens: their beginning is read"
+            whole = cut_to(like.tokenizer_, None)       # a token has at least one character
+            texts = np.asarray(data.x).tolist()
+            long = sum(len(whole.encode(t)) > like.max_len for t in texts if len(t) + 2 > like.max_len)
+            note = f"{long:,} of {len(texts):,} texts have more than {like.max_len} tokens: their beginning is read"
             data = Dataset(data.x, None, data.source, (*data.notes, *((note,) if long else ())), data.label)
         return Parts(data)
 

@@ -203,6 +203,14 @@ class Estimator:
                       output_activation="softmax" if self._kind == "classifier" else None)
         return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
 
+    def _begin(self, network: Model, path: str) -> list[str]:
+        """Takes weights to begin with; the names of those that fit.   ModelFileError"""
+        return network.load_weights(path, skip_mismatch=True)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Factors of the learning rate by patterns of weights, where the recipe gives none."""
+        return {}
+
     def _compile(self, network: Model) -> None:
         """Loss, metrics and optimizer."""
         settings.compile(network, self)
@@ -337,12 +345,17 @@ class Estimator:
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         assert network.network is not None
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        expected = [(cls._input_dtype, _shape(width)), *(("f32", _shape(n)) for n in result._output_widths())]
+        expected = [*((cls._input_dtype, _shape(n)) for n in result._input_widths(width)),
+                    *(("f32", _shape(n)) for n in result._output_widths())]
         if found != expected or not result._fits(network):
             raise ModelFileError("network, preprocessing and labels do not fit together", where=where, expected=str(expected),
                                  got=str(found)[:120])
         result._network = network
         return result
+
+    def _input_widths(self, width: Any) -> Sequence[Any]:
+        """Numbers per row, or their shape, of each input of the network, the rows of data being of this width."""
+        return [width]
 
     def _output_widths(self) -> Sequence[int | tuple[int, ...]]:
         """Numbers per row of each output of the network, or their shape."""

@@ -105,6 +105,8 @@ def optimizer(params: Any) -> Any:
         options |= {"use_ema": True, "ema_momentum": float(settings["ema"])}
     if settings["accumulate"] > 1:
         options["gradient_accumulation_steps"] = int(settings["accumulate"])
+    if hasattr(params, "learning_rates") and (rates := params.learning_rates()):
+        options["learning_rate_multipliers"] = rates
     options |= settings["optimizer_options"]
     kind = type(optim.get(params.optimizer))
     try:
@@ -154,7 +156,7 @@ def prepare(network: Model, params: Any) -> list[str]:
     if settings["freeze"]:
         said.append(f"not trained: {', '.join(network.freeze(*settings['freeze']))}")
     if settings["init"]:
-        taken = network.load_weights(settings["init"], skip_mismatch=True)
+        taken = params._begin(network, settings["init"])
         if not taken:
             raise UsageError("no weight of the model to begin with fits", where=settings["init"],
                              hint="its layers need the names and shapes of this network's")

@@ -46,6 +46,8 @@ class Model(Layer):
 
     inputs, outputs: what `Input` and layers returned, or lists of them.   seed: of the initial weights."""
 
+    own_class = True            # whether a file names the subclass; else it holds layers and connections
+
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int = 0, **options: Any):
         super().__init__(name=name, **options)
         if not isinstance(seed, (int, np.integer)) or seed < 0:

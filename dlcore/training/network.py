@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Network:
     """inputs, outputs: symbols.  nodes: uses of layers, in an order in which each comes after what it reads.
 
-    `single_output` is False where the outputs were given as a list.  fewer_steps: batches may have fewer steps (the first axis behind
-    the batch) than the symbols' shapes say, so that short sequences are not filled up to the longest."""
+    `single_output` is False where the outputs were given as a list.  fewer_steps: batches may have fewer steps (the first
+    axis behind the batch) than the symbols' shapes say, so that short sequences are not filled up to the longest."""
 
     fewer_steps = False
 

@@ -102,7 +102,8 @@ class WeightStore:
 
     def bind(self, program: Program, data: dict[str, np.ndarray]) -> Any:
         """An instance of a program on this memory and these data sets."""
-        self.reserve({**self.parameters.sizes, **{n: s for n, s in program.sizes.items() if n in SHARED}})
+        known, asked = self.parameters.sizes, program.sizes     # of a program that was planned before others, less than is known
+        self.reserve({n: max(known.get(n, 0), asked.get(n, 0)) for n in SHARED})
         return program.bind({**{n: self.buffers[n] for n in SHARED if n in program.sizes}, **data})
 
     def claim(self, name: str, owner: Any) -> str:

@@ -66,7 +66,8 @@ def word_pieces(path: Path, config: dict[str, Any]) -> TextTokenizer:
     made = description({"type": "WordPiece", "vocab": vocabulary, "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                         "max_input_chars_per_word": 100}, clean, BERT_WORDS, {"type": "WordPiece", "prefix": "##", "cleanup": True},
                        [added_token(t, vocabulary[t]) for t in _SPECIAL if t in vocabulary])
-    made["post_processor"] = {"type": "BertProcessing", "cls": ["[CLS]", vocabulary["[CLS]"]], "sep": ["[SEP]", vocabulary["[SEP]"]]}
+    cls, sep = (["[CLS]", vocabulary["[CLS]"]], ["[SEP]", vocabulary["[SEP]"]])
+    made["post_processor"] = {"type": "BertProcessing", "cls": cls, "sep": sep}
     return TextTokenizer(made, str(path))
 
 

@@ -7,7 +7,8 @@ function it means the box (Wang et al., Scaled-YOLOv4, 2021, section 4)
 
 With n the number of matched places, at least 1, the loss of a picture is
 
-    box / n  sum_matched (1 - CIoU)  +  class / n  sum_matched mean_k BCE(z_k, [k = label])  +  objectness / n  sum_all BCE(z_o, quality)
+    box / n  sum_matched (1 - CIoU)  +  class / n  sum_matched mean_k BCE(z_k, [k = label])
+                                     +  objectness / n  sum_all BCE(z_o, quality)
 
 where BCE is the binary cross-entropy on logits, quality the overlap of the box that a matched place means with its match, 0
 elsewhere and no function of z (Redmon et al., 2016: "the confidence is the IOU"), and (Zheng et al., Distance-IoU loss, 2020)
@@ -22,8 +23,8 @@ its prior (centre p, size q), and g, t the box's,
 
     offsets = (g - p) / (q 0.1),  log(t / q) / 0.2
 
-With n matched places, at least 1, loss = (1 / n) (sum_matched smooth_L1(offsets) + sum of cross-entropies), where cross-entropies are
-those of matched places and of the `negatives` n places of background, at least FEWEST, whose cross-entropy is greatest (Liu et al.,
+With n matched places, at least 1, loss = (1 / n) (sum_matched smooth_L1(offsets) + sum of cross-entropies), where these are those
+of matched places and of the `negatives` n places of background, at least FEWEST, whose cross-entropy is greatest (Liu et al.,
 SSD, 2016, section 2.2; smooth L1: Girshick, Fast R-CNN, 2015).  Places matched with -2 take no part.
 
 Forward keeps the gradient for a loss of 1, `slope`; backward scales it.

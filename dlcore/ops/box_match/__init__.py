@@ -6,12 +6,13 @@ The answer for each place is the number of a row, -1 for background, -2 for a pl
     match_cells    YOLO.  A cell (column, row, stride, width, height) has an anchor of that width and height.  It answers for a box
                    whose centre lies in the cell, or in the nearer half of the neighbour to its left, right, above or below, where
                    the sides of box and anchor differ by a factor below `ratio`, or no anchor is more like the box (Wang et al.,
-                   Scaled-YOLOv4, 2021, section 4).  Of several boxes the one that the anchor is most like is taken, those in the
-                   cell itself before others.  Likeness is the overlap of both with one corner in common (Redmon and Farhadi, 2016).
-    match_priors   SSD and Faster R-CNN (Liu et al., 2016, section 2.2; Ren et al., 2015, section 3.1.2).  A prior box answers for the
-                   box that it overlaps most (intersection over union) if that is at least `high`; below `low` it is background,
-                   between them nothing.  With `force` the prior that overlaps a box most answers for it in any case.  A prior
-                   without area answers for nothing.
+                   Scaled-YOLOv4, 2021, section 4).  Of several boxes the one that the anchor is most like is taken, those in
+                   the cell itself before others.  Likeness is the overlap of both with one corner in common (Redmon and
+                   Farhadi, YOLO9000, 2016).
+    match_priors   SSD and Faster R-CNN (Liu et al., 2016, section 2.2; Ren et al., 2015, section 3.1.2).  A prior box answers for
+                   the box that it overlaps most (intersection over union) if that is at least `high`; below `low` it is
+                   background, between them nothing.  With `force` the prior that overlaps a box most answers for it in any
+                   case.  A prior without area answers for nothing.
 
 Equal values: the first box, the first prior.  Nothing here is differentiated.
 """
