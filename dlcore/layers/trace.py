@@ -51,6 +51,7 @@ class Trace:
         self.replaced: dict[int, Tensor] = {}               # id(Variable) -> what layers read in its place
         self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
         self.tables: dict[tuple[Any, ...], Any] = {}
+        self.attended: list[Any] | None = None      # what attention layers compare, where maps are asked for: see models/maps.py
 
     def tensor(self, variable: Any) -> Tensor:
         """The graph's leaf for a weight, or what stands in its place."""

@@ -14,6 +14,7 @@ from dlcore.data.loader import Source
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import manners, recipe, settings
+from dlcore.tasks.batches import Batches
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -214,11 +215,11 @@ class Estimator:
         """Loss, metrics and optimizer."""
         settings.compile(network, self)
 
-    def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
+    def _train(self, inputs: np.ndarray | Source | Batches, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
         from dlcore.training.early_stopping import EarlyStopping
-        loaded = isinstance(inputs, Source)
+        loaded = isinstance(inputs, (Source, Batches))
         shape = inputs.shape if loaded else inputs.shape[1:]
         network, described = self._make(shape)
         for line in recipe.prepare(network, self):
@@ -231,9 +232,11 @@ class Estimator:
             + recipe.described(self)
             + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
         best = EarlyStopping(recipe.of(self)["monitor"], patience=self.patience or None) if validation else None
-        steps = -(-len(inputs) // (self.batch_size * recipe.of(self)["accumulate"]))
+        size = 1 if isinstance(inputs, Batches) else self.batch_size
+        steps = -(-len(inputs) // (size * recipe.of(self)["accumulate"]))
         network.optimizer.learning_rate = recipe.schedule(self, self.epochs * steps, steps) or self.lr
-        own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []
+        own: list[Callback] = [inputs] if isinstance(inputs, Batches) else []
+        own += [recipe.plateau(self)] if self.schedule == "plateau" else []
         if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
         history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,

@@ -1,7 +1,7 @@
 """Windows of a series, cut from the matrix that is in memory when a batch wants them, and the scaling of its columns."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from dlcore.data.saved import fields
 from dlcore.errors import ModelFileError
-from dlcore.training.callbacks import Callback
+from dlcore.tasks.batches import Batches
 from dlcore.training.feed import order
 
 
@@ -55,7 +55,7 @@ class Scaling:
         return Scaling(tuple(names), targets, np.array(mean), np.array(scale))
 
 
-class Windows(Callback):
+class Windows(Batches):
     """Batches (x f32[B, C, input], y f32[B, targets, horizon]) of the windows that begin at `first`, `first + 1`, ...
 
     matrix: f32 (C, steps), standardised; nothing but the batches is ever copied.  With a seed they come in an order drawn for
@@ -63,7 +63,8 @@ class Windows(Callback):
 
     def __init__(self, matrix: np.ndarray, first: int, count: int, input: int, horizon: int, targets: int, batch: int,
                  seed: int | None = None):
-        self.count, self.first, self.batch, self.seed, self.epoch = count, first, batch, seed, 0
+        super().__init__(seed)
+        self.count, self.first, self.batch = count, first, batch
         C, steps = matrix.shape
         row, step = matrix.strides
         self.x = as_strided(matrix, (steps - input + 1, C, input), (step, row, step), writeable=False)
@@ -72,15 +73,6 @@ class Windows(Callback):
 
     def __len__(self) -> int:
         return -(-self.count // self.batch)
-
-    def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        self.epoch = state["epoch"]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rows = np.arange(self.count) if self.seed is None else order(self.count, self.seed, self.epoch, True)

@@ -10,12 +10,13 @@ from dlcore.data.answers import Classes
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.text.ngrams import NGrams, ideographic, mapping
 from dlcore.data.text.published import cut_to
-from dlcore.data.text.sequences import Windows, pad_sequences, windows
+from dlcore.data.text.sequences import Windows, pad_sequences, waste, windows
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.data.texts import label_sets, read_texts, text_array
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics import accuracy_score, f1_score
 from dlcore.tasks import recipe, text_pretrained
+from dlcore.tasks.batches import ByLength, grouped, lengths_of
 from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.settings import ByArchitecture
 from dlcore.tasks.supervised import Classifier
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "bert": {"embed": 128, "hidden": (), "dropout": 0.1, "epochs": 5, "lr": 2e-3, "weight_decay": 1e-2},
 }
 _GRAIN, _USUAL_LENGTH, _MOST_STEPS = 8, 256, 1 << 16
+_PIECE = 256                            # texts that are read at once
 
 
 class _Text(Estimator):
@@ -138,10 +140,10 @@ class _Text(Estimator):
             self._tokenizer = cut_to(self._tokenizer, self._length)     # the last token stays that which ends a text
         beyond = int((lengths > self._length).sum())
         strategy = "their beginning is read" if self.long == "truncate" else "read in windows, predictions averaged"
-        used = lengths.clip(0, self._length).sum() / (len(lengths) * self._length)
+        padding = waste(lengths, grouped(lengths, self.batch_size, self._length))
         return [f"tokenizer {named}: {len(self._tokenizer):,} tokens; texts have {lengths[len(lengths) // 2]} in the"
                 f" middle, {lengths[-1]} at most",
-                f"texts are filled up to {self._length} tokens, {1 - used:.0%} of it padding"
+                f"texts are filled up to at most {self._length} tokens, batches by length: {padding:.0%} of it padding"
                 + (f"; {beyond:,} texts are longer: {strategy}" if beyond else "")]
 
     def _ids(self, x: np.ndarray) -> list[list[int]]:
@@ -168,13 +170,29 @@ class _Text(Estimator):
         if isinstance(inputs, Windows):         # each window learns the labels of its text
             targets, weight = targets[inputs.document], None if weight is None else weight[inputs.document]
             inputs = inputs.ids
-        super()._train(inputs, targets, weight, *rest)
+        validation, *others = rest
+        if self.arch != "ngrams":
+            inputs = ByLength(inputs, targets, weight, self.batch_size, self.seed_)
+            validation = None if validation is None else ByLength(validation[0], validation[1], None, _PIECE)
+        super()._train(inputs, targets, weight, validation, *others)
 
     def _predict(self, x: Any) -> np.ndarray:
-        if not self._in_windows:
+        if self.arch == "ngrams":
             return super()._predict(x)
-        cut = self._windows(self._checked(x))
-        return cut.pool(self.model.predict(cut.ids))
+        network = self.model.network
+        assert network is not None
+        network.fewer_steps = True          # texts are filled up to the longest of those beside them
+        if self._in_windows:
+            cut = self._windows(self._checked(x))
+            return cut.pool(self._by_length(cut.ids))
+        return self._by_length(self._inputs(self._checked(x)))
+
+    def _by_length(self, ids: np.ndarray) -> np.ndarray:
+        """The network's outputs for rows of ids, f32 (N, outputs)."""
+        out = np.empty((len(ids), self._outputs()), np.float32)
+        for bucket in grouped(lengths_of(ids), _PIECE, ids.shape[1]):
+            out[bucket.rows] = self.model.predict(ids[bucket.rows, :bucket.length])
+        return out
 
     def _begin(self, network: Any, path: str) -> list[str]:
         if self.arch == "bert":                 # made with the encoder's values
@@ -190,24 +208,26 @@ class _Text(Estimator):
 
     # ---- the network -------------------------------------------------------------------------------------------------
     def _make(self, shape: tuple[int, ...]) -> tuple[Any, str]:
+        made = self._network_of(self.arch)
+        made.network.fewer_steps = self.arch != "ngrams"
         if self.arch == "bert":
             encoder = self._source.encoder
-            return self._network_of("bert"), f"bert {len(encoder.blocks)} blocks of {encoder.width}, {self._outputs()} labels"
-        sizes = "-".join(map(str, (self.embed, *self.hidden, self._outputs())))
-        return self._network_of(self.arch), f"{self.arch} {sizes}"
+            return made, f"bert {len(encoder.blocks)} blocks of {encoder.width}, {self._outputs()} labels"
+        return made, f"{self.arch} " + "-".join(map(str, (self.embed, *self.hidden, self._outputs())))
 
     def _network_of(self, arch: str) -> Any:
         from dlcore import models
         options = {"embed": self.embed, "hidden": self.hidden, "dropout": self.dropout, "seed": self.seed_,
                    "output_activation": "softmax" if self._kind == "classifier" else "sigmoid"}
+        sizes = self._length, len(self._tokenizer) if arch != "ngrams" else len(self._ngrams), self._outputs()
         if arch == "bert":
             return text_pretrained.network(self._source, self._length, self._outputs(), dropout=self.dropout, seed=self.seed_,
                                            output_activation=options["output_activation"])
         if arch == "bilstm":
-            return models.bilstm(self._length, len(self._tokenizer), self._outputs(), **options)
+            return models.bilstm(*sizes, **options)
         if arch == "transformer":
-            return models.encoder_classifier(self._length, len(self._tokenizer), self._outputs(), heads=HEADS, **options)
-        network = models.bag_of_ngrams(self._length, len(self._ngrams), self._outputs(), **options)
+            return models.encoder_classifier(*sizes, heads=HEADS, **options)
+        network = models.bag_of_ngrams(*sizes, **options)
         network.layers[0].set_importance(self._ngrams.importance)
         return network
 
