@@ -138,6 +138,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "clip"): (float, {"ge": 0, "description": "greatest norm of all gradients together; 0: as they are"}),
     ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
     ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
+    ("train", "precision"): (Literal["float32", "bf16"], {"description": "of the products of training steps: float32 | bf16"}),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
     ("train", "monitor"): (str, {"description": "what early stopping and the kept weights go by, such as val_accuracy"}),
     ("train", "init"): (str, {"description": "model file whose weights to begin with"}),

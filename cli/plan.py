@@ -45,6 +45,7 @@ KEYS = {
     "clip": ("train", "clip"),
     "accumulate": ("train", "accumulate"),
     "ema": ("train", "ema"),
+    "precision": ("train", "precision"),
     "monitor": ("train", "monitor"),
     "init": ("train", "init"),
     "freeze": ("train", "freeze"),

@@ -225,6 +225,8 @@ class Estimator:
         for line in recipe.prepare(network, self):
             say(line)
         self._compile(network)
+        for line in recipe.set_precision(network, self):
+            say(line)
         self._network = network
         say(f"network {described}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "

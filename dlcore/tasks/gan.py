@@ -189,6 +189,8 @@ class GAN(ImageEstimator):
             say(line)
         optimizer, other = self._optimizers()
         network.compile(optimizer, other, loss=self.loss, penalty=float(self.penalty), critic_steps=int(self.critic_steps))
+        for line in recipe.set_precision(network, self):
+            say(line)
         self._network = network
         steps = max(1, len(inputs) // self.batch_size)
         say(f"network {described}")

@@ -214,6 +214,8 @@ class SeriesForecaster(Estimator):
         for line in recipe.prepare(network, self):
             say(line)
         settings.compile(network, self)
+        for line in recipe.set_precision(network, self):
+            say(line)
         self._network = network
         say(f"network {described}, {network.count_params():,} weights; dropout {self.dropout:g}")
         unseen = len(self._scaling.names) - self._scaling.targets

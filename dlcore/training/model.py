@@ -56,6 +56,7 @@ class Model(Layer):
         self.optimizer: Any = None
         self.stop_training = False
         self.precision = "float32"
+        self.answers_in = ""            # precision of evaluation and prediction, where it is another
         self.state = TrainingState(self.seed)
         self.programs = Programs(self)
         self.averages = Averages(self)
