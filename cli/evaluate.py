@@ -44,6 +44,8 @@ class Threshold(click.ParamType):
     " sensitivity + specificity.",
 )
 @click.option("--worst", type=options.Whole(min=1), metavar="N", help="Show the N rows that are most wrong.")
+@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K",
+              help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @options.require_option
@@ -59,6 +61,7 @@ def command(
     by: str | None,
     threshold: float | str | None,
     worst: int | None,
+    beam: int | None,
     seed: int,
     report: bool,
     require: tuple[str, ...],
@@ -76,14 +79,17 @@ def command(
     dlcore evaluate runs/image-classify mnist/ --worst 5 --require "accuracy>=0.98"
     """
     from dlcore.cli import measuring
-    from dlcore.cli.model import open_task, say_notes
+    from dlcore.cli.model import has_labels, open_task, say_notes
 
     wanted = options.requirements(require)
     options.use_threads(threads)
     estimator, task = open_task(model)
+    options.use_beam(estimator, beam)
     part = task.read(data, label_col=label_col, text_col=text_col, like=estimator).held_out()
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     say_notes(console, part.notes)
+    if has_labels(estimator):
+        estimator._answers.encode(part.y, part.source, part.place)  # a label that training did not see is named with its line
     if not hasattr(estimator, "evaluation"):
         if by or threshold or worst:
             raise UsageError(f"{task.name} has neither groups, thresholds nor worst rows")

@@ -84,7 +84,7 @@ def make(model: Model, s: Signature) -> Program:
     from dlcore.graph import Graph, Slot, plan
     from dlcore.runtime import device_table
     store = model.store
-    graph = Graph(store.parameters, precision=model.precision)
+    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in or model.precision)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
     with tracing(trace):
         ids = graph.input("rows", s.batch, dtype="i32") if s.rows else None
@@ -192,6 +192,8 @@ class Runner:
 class Programs:
     """The programs of a model, found by signature, least recently used out first; and runners bound to its store."""
 
+    joins = True                    # whether a training step is one program, so that steps can follow one another without Python
+
     def __init__(self, model: Model):
         self.model, self.cache = model, ProgramCache(CACHE_BYTES)
         self.runners = ProgramCache(CACHE_BYTES, lambda runner: program_bytes(runner.instance))
@@ -207,6 +209,15 @@ class Programs:
             self.runners.clear()
             found = self.runners.get(s, lambda: self.trainer(s, {}, seed))
         return found
+
+    def step_flops(self) -> float:
+        """Floating-point operations of a training step for each of its rows, of the largest step planned; 0 before one is."""
+        known: list[Any] = list(self.cache.items())
+        steps = [(s.batch, program) for s, program in known if s.kind == "train"]
+        if not steps:
+            return 0.0
+        batch, program = max(steps, key=lambda step: step[0])
+        return sum(row["flops"] for row in program.table()) / batch
 
     @property
     def micro_batches(self) -> int:

@@ -14,13 +14,14 @@ import numpy as np
 
 from dlcore.layers.initializers import generator
 from dlcore.runtime import look, shared_memory
-from dlcore.runtime.buffers import DTYPES
+from dlcore.runtime.buffers import DTYPES, return_freed
 
 if TYPE_CHECKING:
     from dlcore.layers.layer import Variable
     from dlcore.runtime import Program
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LARGE = 1 << 24             # bytes of new weights, behind whose initial values it is worth tidying up
 SHARED = ("weights", "statistics", "gradients", "state")
 
 
@@ -65,6 +66,8 @@ class WeightStore:
             v.value, v.store = view, self
         if new:
             self.changed()
+        if sum(v.value.nbytes for v in new) > LARGE:
+            return_freed()
 
     def _unique(self, path: str) -> str:
         name, n = path, 1
@@ -102,7 +105,8 @@ class WeightStore:
 
     def bind(self, program: Program, data: dict[str, np.ndarray]) -> Any:
         """An instance of a program on this memory and these data sets."""
-        self.reserve({**self.parameters.sizes, **{n: s for n, s in program.sizes.items() if n in SHARED}})
+        known, asked = self.parameters.sizes, program.sizes     # of a program that was planned before others, less than is known
+        self.reserve({n: max(known.get(n, 0), asked.get(n, 0)) for n in SHARED})
         return program.bind({**{n: self.buffers[n] for n in SHARED if n in program.sizes}, **data})
 
     def claim(self, name: str, owner: Any) -> str:
