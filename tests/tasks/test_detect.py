@@ -140,6 +140,8 @@ def test_parameters_of_no_use(bccd):
                   {"attention": 1}, {"overlap": -0.1}):
         with pytest.raises(UsageError):
             Detector(**{**SMALL, **wrong}).fit(bccd.train)
+    with pytest.raises(UsageError, match="one answer for each row"):
+        dl.cross_validate(Detector(**SMALL), bccd.train, folds=2)
     with pytest.raises(UsageError, match="no detector"):
         Detector.of("yolo")
     with pytest.raises(DataError, match="no boxes to learn"):
@@ -171,7 +173,7 @@ def folder(tmp_path_factory):
 def test_train_writes_what_was_measured(folder):
     result = json.loads((folder / "result.json").read_text())
     assert {"test_map50", "test_map50_95", "test_map50_RBC", "val_map50"} <= set(result["metrics"])
-    assert result["best_epoch"] in (1, 2)
+    assert result["best_epoch"] in (1, 2) and dl.load(folder).image_shape == (48, 64, 3)
     page = (folder / "report.html").read_text()
     assert "mAP@.5" in page and "Evaluation on" in page
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

@@ -35,16 +35,17 @@ class Pictures:
 @dataclass(frozen=True)
 class Detections(Dataset):
     """x: `Pictures`;  y: (N,) of `Boxes`, or None.  classes: their names.  validation: the part to validate on, where the source
-    has one."""
+    has one.  size: (height, width) that pictures shall be brought to, where the reader was told."""
 
     classes: tuple[str, ...] = ()
     validation: Detections | None = field(default=None)
+    size: tuple[int, int] | None = None
 
     def take(self, rows: np.ndarray) -> Detections:
         """The pictures with these numbers, in this order, without a part to validate on."""
         assert isinstance(self.x, Pictures)
         return Detections(self.x.take(rows), None if self.y is None else self.y[rows], self.source, label=self.label,
-                          classes=self.classes)
+                          classes=self.classes, size=self.size)
 
 
 class Faults:
