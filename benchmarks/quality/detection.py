@@ -56,8 +56,8 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     classes = [name.removeprefix("map50_") for name in next(iter(results.values()))["test"]
                if name.startswith("map50_") and name.split("_")[1] != "95"]
     lines = ["# Detectors from scratch, side by side", "",
-             "Trained by their defaults on the training part; the epoch is chosen on the validation part; the test part is measured",
-             "once.  Processor seconds are those of all threads of the training, decoding and validation included.", "",
+             "Trained by their defaults, but for the epochs, on the training part; the epoch is chosen on the validation part;",
+             "the test part is measured once.  Processor seconds are those of all threads, decoding and validation included.", "",
              "| architecture | mAP@.5 | mAP@.5:.95 | " + " | ".join(f"AP@.5 {c}" for c in classes)
              + " | weights | epochs (best) | time | processor seconds | threads | ms a picture |",
              "| --- " * (8 + len(classes)) + "|"]

@@ -246,7 +246,7 @@ class Detector(Estimator):
         if self.arch != "faster-rcnn":
             return decode.decoder(last)(said)
         proposals = next(layer for layer in self.model.layers if type(layer).__name__ == "RegionProposals")
-        return decode.from_regions(said, len(proposals.anchors.array), proposals.count)
+        return decode.from_regions(said, len(proposals.anchors.array), proposals.regions)
 
     def _find(self, images: np.ndarray, frames: np.ndarray, sizes: np.ndarray, threshold: float,
               overlap: float | None = None) -> list[Detected]:
@@ -325,7 +325,7 @@ class Detector(Estimator):
             places = last.places if self.arch == "yolo-tiny" else last.priors
             return self._numbers == places.shape[0] * each
         first = layers.get("RegionProposals")
-        return first is not None and self._numbers == first.anchors.shape[0] * 6 + first.count * (4 + each)
+        return first is not None and self._numbers == first.anchors.shape[0] * 6 + first.regions * (4 + each)
 
     def made_up_boxes(self, count: int) -> np.ndarray:
         """Targets to time a step with, f32 (count, 16, 5): boxes of a quarter of the size, all over the picture."""

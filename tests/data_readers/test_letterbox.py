@@ -28,7 +28,8 @@ def test_pictures_lie_undistorted_in_grey():
     assert images.shape == (2, 32, 64, 3) and np.array_equal(frames[1], [0.5, 24, 0])
     assert np.array_equal(np.unique(images[0]), [200]) or (images[0, 16] == 200).all()
     assert (images[1, :, 24:40] == 10).all() and (images[1, :, :24] == GREY).all() and (images[1, :, 40:] == GREY).all()
-    packed_boxes = packed([boxes((2, (0, 0, 60, 30), False)), boxes((1, (8, 8, 24, 40), False), (0, (1, 1, 2, 2), True))], frames, 3)
+    given = [boxes((2, (0, 0, 60, 30), False)), boxes((1, (8, 8, 24, 40), False), (0, (1, 1, 2, 2), True))]
+    packed_boxes = packed(given, frames, 3)
     assert packed_boxes.shape == (2, 3, 5) and packed_boxes[1, 0].tolist() == [1, 28, 4, 36, 20]
     assert packed_boxes[:, 1:, 0].tolist() == [[-1, -1], [-1, -1]]
     for wrong in (np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)):

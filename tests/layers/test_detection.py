@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from dlcore.errors import ShapeError, UsageError
-from dlcore.layers import Conv2D, Dense, Flatten, Input, PriorOutput, RegionOutput, RegionProposals, RoIAlign, YoloOutput
+from dlcore.layers import (
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    PriorOutput,
+    RegionOutput,
+    RegionProposals,
+    RoIAlign,
+    YoloOutput,
+)
 from dlcore.ops.proposals.ref import propose
 from dlcore.ops.roi_align.ref import roi_align
 from dlcore.training.detection_losses import DetectionLoss
