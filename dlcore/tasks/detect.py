@@ -22,7 +22,7 @@ from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
-    from dlcore.data.loader import Pieces, Source
+    from dlcore.data.loader import Source
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
@@ -181,7 +181,7 @@ class Detector(Estimator):
         self._anchors = anchors_of(there[:, 3:] - there[:, 1:3], ANCHORS.get(self.arch, 1), self.seed_)
         return BoxedImages(images, boxes, self._changes() if self.augment else None, weight)
 
-    def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray, validation_data: Any) -> Pieces | None:
+    def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray, validation_data: Any) -> Any:
         from dlcore.data.detection.letterbox import BoxedImages, letterboxed, packed
         from dlcore.data.loader import Pieces
         if validation_data is not None:
@@ -420,7 +420,8 @@ class DetectTask:
             return Parts(pictures_of(source, skip_bad))
         parts = read_detection(source, skip_bad=skip_bad, classes=like.labels_ if isinstance(like, Detector) else ())
         parts = without_bad(parts) if skip_bad else parts
-        return parts if wanted is None else Parts(replace(parts.train, size=wanted), parts.test)
+        train: Any = parts.train
+        return parts if wanted is None else Parts(replace(train, size=wanted), parts.test)
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> Detector:
         chosen = getattr(train, "size", None)

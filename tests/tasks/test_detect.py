@@ -92,7 +92,7 @@ def test_a_saved_model_gives_equal_answers(small, bccd, tmp_path):
         dl.load(file)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", ["yolo-tiny", "faster-rcnn"])
 def test_threads_do_not_change_bits(arch, bccd):
     found = []
     for threads in (1, 2):

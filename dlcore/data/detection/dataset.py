@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,8 @@ class Found:
             notes.append(f"{self.bad} pictures that cannot be read left out")
         if validation is not None:
             notes += validation.notes
-        return Detections(Pictures(self.files, np.array(self.sizes)), listed(self.boxes), source, tuple(notes), classes=classes,
+        pictures: Any = Pictures(self.files, np.array(self.sizes))
+        return Detections(pictures, listed(self.boxes), source, tuple(notes), classes=classes,
                           validation=validation)
 
 
@@ -152,7 +154,8 @@ def pictures_of(source: str | Path, skip_bad: bool = False) -> Detections:
     if not files:
         raise DataError("no picture can be read", where=str(path), got=f"{len(bad):,} files, all damaged")
     notes = (damage_note(bad),) if bad else ()
-    return Detections(Pictures(files, np.array([read_head(f).size for f in files])), None, str(path), notes)
+    pictures: Any = Pictures(files, np.array([read_head(f).size for f in files]))
+    return Detections(pictures, None, str(path), notes)
 
 
 def damaged(files: Sequence[Path]) -> dict[Path, str]:
