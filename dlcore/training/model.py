@@ -243,7 +243,7 @@ class Model(Layer):
                 data, validation_data = fitting.hold_back(data, validation_split, verbose)
             feed = fitting.array_feed(self, data, batch_size, shuffle)
         self.ensure_store()
-        params = {"epochs": epochs, "steps": feed.steps_per_epoch, "batch_size": batch_size, "verbose": verbose}
+        params = {"epochs": epochs, "steps": getattr(feed, "planned", feed.steps_per_epoch), "batch_size": batch_size, "verbose": verbose}
         return self._run(Loop(self, feed, state, state.epoch + epochs), validation_data, callbacks or (), params)
 
     def _run(self, loop: Loop, validation: Any, callbacks: Iterable[Callback], params: dict[str, Any]) -> History:
