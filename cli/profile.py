@@ -92,7 +92,8 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
     loaded._compile(network)
     x, y = made_up(loaded, batch)
     network.ensure_store()
-    runner = network.programs.runner(signature(network, "train", batch, x, [y]))
+    arrays = x if isinstance(x, list) else [x]
+    runner = network.programs.runner(signature(network, "train", batch, arrays, [y]))
     runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})
     return runner.instance
 
@@ -125,7 +126,9 @@ def inputs(network: Any, batch: int) -> list[Any]:
 
 
 def made_up(loaded: Any, batch: int) -> tuple[Any, Any]:
-    """Zeros for a step of an estimator: (inputs, answers)."""
+    """Zeros for a step of an estimator, or what it takes for them: (inputs, answers)."""
+    if hasattr(loaded, "made_up"):
+        return loaded.made_up(batch)
     import numpy as np
 
     from dlcore.tasks import settings

@@ -30,6 +30,9 @@ class Windows(Callback):
     def __init__(self, ids: np.ndarray, batch: int, context: int, steps: int, seed: int):
         self.ids, self.batch, self.context, self.steps, self.seed, self.epoch = ids, batch, context, steps, seed, 0
 
+    def __len__(self) -> int:
+        return self.steps
+
     def get_state(self) -> dict[str, Any]:
         return {"epoch": self.epoch}
 
@@ -79,6 +82,7 @@ class LanguageModel(Estimator):
     `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
 
     task, _kind, _units = "language-model", "generator", "byte"
+    foldable = False
 
     def __init__(self, arch: str = "gpt", tokenizer: str = "", vocabulary: int = 8000, context: int = 128, layers: int = 4,
                  heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, bias: bool = True,
@@ -140,6 +144,14 @@ class LanguageModel(Estimator):
         if best:
             say(best.describe())
         return self
+
+    def _compile(self, network: Any) -> None:
+        settings.compile(network, self, 1)
+
+    def made_up(self, batch: int) -> tuple[Any, Any]:
+        """A batch for measuring a step: inputs and targets."""
+        ids = np.zeros((batch, self.context), np.int32)
+        return ids, ids
 
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`."""
