@@ -85,8 +85,14 @@ class Variable:
 class Symbol:
     """What stands for a layer's output while a model is put together: a shape without a batch, and who makes it."""
 
-    def __init__(self, shape: Shape, dtype: str, node: Node | None = None, index: int = 0, name: str = ""):
+    def __init__(self, shape: Shape, dtype: str, node: Node | None = None, index: int = 0, name: str = "", shorter: bool = False):
         self.shape, self.dtype, self.node, self.index, self.name = (None, *shape), dtype, node, index, name
+        self.shorter = shorter
+
+    def takes(self, tail: Shape) -> bool:
+        """Whether something of this shape behind the batch can stand for it: of a `shorter` one with fewer steps too."""
+        whole = self.shape[1:]
+        return tail == whole or (self.shorter and len(tail) == len(whole) and 0 < tail[0] <= whole[0] and tail[1:] == whole[1:])
 
     def __repr__(self) -> str:
         return f"<Symbol {self.shape} {self.dtype}>"
@@ -102,14 +108,17 @@ class Node:
         self.single = True              # one output, not a tuple of one
 
 
-def Input(shape: Shape, dtype: str = "float32", name: str | None = None) -> Symbol:  # noqa: N802  (Keras's name)
-    """An input of a functional model.  shape: without the batch.  dtype: "float32", or "int32" for ids."""
+def Input(shape: Shape, dtype: str = "float32", name: str | None = None,  # noqa: N802  (Keras's name)
+          shorter: bool = False) -> Symbol:
+    """An input of a functional model.  shape: without the batch.  dtype: "float32", or "int32" for ids.
+
+    shorter   a batch may have fewer steps than `shape` says: for layers whose weights do not depend on their number"""
     if dtype not in ("float32", "int32"):
         raise UsageError("an input's dtype is float32 or int32", got=repr(dtype))
     if not isinstance(shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise UsageError("an input's shape is a tuple of positive sizes, without the batch", expected="Input((784,))",
                          got=f"Input({shape!r})")
-    return Symbol(tuple(int(n) for n in shape), "f32" if dtype == "float32" else "i32", name=name or "")
+    return Symbol(tuple(int(n) for n in shape), "f32" if dtype == "float32" else "i32", name=name or "", shorter=shorter)
 
 
 def flatten(value: Any) -> Iterator[Any]:

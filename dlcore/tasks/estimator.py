@@ -202,6 +202,11 @@ class Estimator:
                       output_activation="softmax" if self._kind == "classifier" else None)
         return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
 
+    def _batches(self, inputs: Any, targets: np.ndarray, weight: np.ndarray | None,
+                 say: Callable[[str], None]) -> tuple[Any, Any, Any, list[Callback]]:
+        """What `Model.fit` is given: x, y, sample_weight, and callbacks that belong to them."""
+        return (inputs, None, None, []) if isinstance(inputs, Source) else (inputs, targets, weight, [])
+
     def _begin(self, network: Model, path: str) -> list[str]:
         """Takes weights to begin with; the names of those that fit.   ModelFileError"""
         return network.load_weights(path, skip_mismatch=True)
@@ -236,9 +241,9 @@ class Estimator:
         own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []
         if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
-        history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,
-                              validation_data=validation, sample_weight=None if loaded else weight,
-                              callbacks=[*own, *callbacks, *([best] if best else [])], seed=self.seed_, verbose=0)
+        x, y, weight, feeding = self._batches(inputs, targets, weight, say)
+        history = network.fit(x, y, batch_size=self.batch_size, epochs=self.epochs, validation_data=validation,
+                              sample_weight=weight, callbacks=[*feeding, *own, *callbacks, *([best] if best else [])], seed=self.seed_, verbose=0)
         self.history_: History = history
         self.n_iter_ = len(history.epoch)
         if best:

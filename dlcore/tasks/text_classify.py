@@ -153,9 +153,10 @@ class _Text(Estimator):
         beyond = int((lengths > self._length).sum())
         strategy = "their beginning is read" if self.long == "truncate" else "read in windows, predictions averaged"
         used = lengths.clip(0, self._length).sum() / (len(lengths) * self._length)
+        filled = f"texts are filled up to {self._length} tokens, {1 - used:.0%} of it padding"
         return [f"tokenizer {named}: {len(self._tokenizer):,} tokens; texts have {lengths[len(lengths) // 2]} in the"
                 f" middle, {lengths[-1]} at most",
-                f"texts are filled up to {self._length} tokens, {1 - used:.0%} of it padding"
+                (f"texts have at most {self._length} tokens" if self.arch == "bert" else filled)
                 + (f"; {beyond:,} texts are longer: {strategy}" if beyond else "")]
 
     def _ids(self, x: np.ndarray) -> list[list[int]]:
@@ -184,9 +185,24 @@ class _Text(Estimator):
             inputs = inputs.ids
         super()._train(inputs, targets, weight, *rest)
 
+    def _batches(self, inputs: Any, targets: np.ndarray, weight: np.ndarray | None, say: Any) -> tuple[Any, Any, Any, list[Any]]:
+        if self.arch != "bert" or recipe.of(self)["accumulate"] > 1:        # what is accumulated has one length
+            return super()._batches(inputs, targets, weight, say)
+        batches = text_pretrained.ByLength(inputs, targets, weight, self.batch_size, self.seed_)
+        say(f"batches hold texts of similar length: {batches.padding():.0%} padding")
+        return batches, None, None, [batches]
+
+    def _held_back(self, x: Any, rows: np.ndarray, targets: np.ndarray) -> Any:
+        inputs, targets = super()._held_back(x, rows, targets)
+        if self.arch != "bert" or self._kind != "classifier":               # several labels: thresholds are found on them
+            return inputs, targets
+        return list(text_pretrained.ByLength(inputs, targets, None, self.batch_size, 0))
+
     def _predict(self, x: Any) -> np.ndarray:
-        if not self._in_windows:
+        if not self._in_windows and self.arch != "bert":
             return super()._predict(x)
+        if not self._in_windows:
+            return text_pretrained.predicted(self.model, self._inputs(self._checked(x)))
         cut = self._windows(self._checked(x))
         return cut.pool(self.model.predict(cut.ids))
 

@@ -5,10 +5,17 @@ Ruder, Universal language model fine-tuning, 2018): what it knows is kept, most 
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dlcore.errors import UsageError
+from dlcore.layers.initializers import generator
+from dlcore.training.callbacks import Callback
+
+GRAIN, NEAR, DRAWN = 8, 32, 0x4C        # lengths are multiples of GRAIN; batches whose rows are sorted among each other
 
 
 def encoder_in(path: str) -> Any:
@@ -27,13 +34,73 @@ def encoder_in(path: str) -> Any:
     return found
 
 
+class ByLength(Callback):
+    """Batches of texts of similar length, cut behind the longest of each: (ids i32[batch, T], targets[, weights]).
+
+    The rows of an epoch are in an order drawn for (seed, epoch); of each NEAR batches those of similar length come together, and
+    these batches in an order that is drawn too.  As a callback of the training it learns which epoch begins.
+    ids: i32[N, longest], 0 behind the end of a text"""
+
+    def __init__(self, ids: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, batch: int, seed: int):
+        self.arrays = (ids, targets) if weight is None else (ids, targets, weight)
+        self.lengths, self.batch, self.seed, self.epoch = lengths(ids), batch, seed, 0
+
+    def get_state(self) -> dict[str, Any]:
+        return {"epoch": self.epoch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        self.epoch = state["epoch"]
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        rng = generator(self.seed, DRAWN, self.epoch)
+        order, size = rng.permutation(len(self.lengths)), self.batch * NEAR
+        for begin in range(0, len(order), size):
+            near = order[begin:begin + size]
+            near = near[np.argsort(self.lengths[near], kind="stable")]
+            batches = [near[i:i + self.batch] for i in range(0, len(near), self.batch)]
+            for n in rng.permutation(len(batches)):
+                rows = batches[n]
+                ids, *rest = self.arrays
+                longest = min(ids.shape[1], -(-int(self.lengths[rows].max()) // GRAIN) * GRAIN)
+                yield np.ascontiguousarray(ids[rows, :longest]), *(a[rows] for a in rest)
+
+    def padding(self) -> float:
+        """The share of an epoch's positions that is padding."""
+        positions = sum(x.size for x, *_ in self)
+        return 1 - int(self.lengths.sum()) / positions
+
+
+def lengths(ids: np.ndarray) -> np.ndarray:
+    """i64[N]: ids up to the last that is no padding, at least 1."""
+    there = ids != 0
+    return np.maximum(1, np.where(there.any(1), ids.shape[1] - there[:, ::-1].argmax(1), 1))
+
+
+def predicted(network: Any, ids: np.ndarray, batch: int = 64) -> np.ndarray:
+    """The network's outputs for ids i32[N, longest], texts of similar length together."""
+    sizes = np.minimum(ids.shape[1], -(-lengths(ids) // GRAIN) * GRAIN)
+    parts = {int(n): np.flatnonzero(sizes == n) for n in np.unique(sizes)}
+    out: np.ndarray | None = None
+    for n, rows in parts.items():
+        found = network.predict(np.ascontiguousarray(ids[rows, :n]), batch_size=batch)
+        out = np.empty((len(ids), found.shape[1]), np.float32) if out is None else out
+        out[rows] = found
+    return np.empty((0, network.network.outputs[0].shape[-1]), np.float32) if out is None else out
+
+
 def network(source: Any, length: int, outputs: int, *, dropout: float, output_activation: str, seed: int) -> Any:
     """ids [length] -> an encoder like the source's, with its values -> pooled as the source does -> Dropout -> Dense."""
     from dlcore import layers as L
     from dlcore.training.model import Model
     config = {**source.encoder.get_config(), "dropout": dropout, "name": "encoder"}
     encoder = L.BertEncoder(**config)
-    ids = L.Input((length,), "int32")
+    ids = L.Input((length,), "int32", shorter=True)
     x = L.Pooled(source.pool)(encoder(ids))
     x = L.Dense(outputs, activation=output_activation, name="answers")(L.Dropout(dropout)(x) if dropout else x)
     for new, old in zip(encoder.variables, source.encoder.variables, strict=True):

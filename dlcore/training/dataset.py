@@ -45,7 +45,8 @@ def inputs(model: Model, x: Any, what: str = "x") -> tuple[np.ndarray, ...]:
     out = []
     for array, symbol, name in zip(given, network.inputs, network.input_names, strict=True):
         label = what if len(given) == 1 else f"{what} {name!r}"
-        array = arrays.fit_shape(array, symbol.shape[1:], label)
+        if not symbol.takes(array.shape[1:]):
+            array = arrays.fit_shape(array, symbol.shape[1:], label)
         out.append(arrays.to_ids(array, label) if symbol.dtype == "i32" else array)
     if any(symbol.dtype == "i32" for symbol in network.inputs):
         for array, count, name in zip(out, network.id_limits(), network.input_names, strict=True):

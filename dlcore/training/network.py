@@ -44,7 +44,7 @@ class Network:
         """The outputs for these inputs, tensors of one graph."""
         known = {id(symbol): t for symbol, t in zip(self.inputs, tensors, strict=True)}
         for symbol, t in zip(self.inputs, tensors, strict=True):
-            if symbol.shape[1:] != t.shape[1:] or symbol.dtype != t.dtype:
+            if not symbol.takes(t.shape[1:]) or symbol.dtype != t.dtype:
                 raise ShapeError("an input has the wrong shape", expected=f"{symbol.dtype} {symbol.shape}",
                                  got=f"{t.dtype} {(None, *t.shape[1:])}")
         for node in self.nodes:

@@ -115,7 +115,8 @@ def model_config(model: Model) -> dict[str, Any]:
     from dlcore.training.model import Model, Sequential
     network = model.network
     config: dict[str, Any] = {"class_name": type(model).__name__, "name": model.name, "seed": model.seed,
-                              "inputs": [{"name": s.name, "shape": list(s.shape[1:]), "dtype": _long(s.dtype)}
+                              "inputs": [{"name": s.name, "shape": list(s.shape[1:]), "dtype": _long(s.dtype),
+                                          **({"shorter": True} if s.shorter else {})}
                                          for s in network.inputs]}
     if type(model) is Sequential:
         return config | {"layers": [layer_config(layer) for layer in model.layers]}
@@ -204,7 +205,7 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray],
 def make_model(config: Mapping[str, Any], own: Mapping[str, Any]) -> Model:
     """The layers, connected, without values."""
     from dlcore.training.model import Model, Sequential
-    inputs = [Input(tuple(i["shape"]), i["dtype"], i["name"] or None) for i in config["inputs"]]
+    inputs = [Input(tuple(i["shape"]), i["dtype"], i["name"] or None, i.get("shorter") is True) for i in config["inputs"]]
     options = {"name": config["name"], "seed": config["seed"]}
     if config["class_name"] == "Sequential":
         return Sequential([inputs[0], *(make_layer(c, own) for c in config["layers"])], **options)

@@ -10,7 +10,7 @@ import dlcore
 from dlcore import layers as L
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.deploy import huggingface, safetensors
-from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.errors import DataError, ModelFileError, ShapeError, UsageError
 from dlcore.models.steps import Steps
 from dlcore.tasks.pretrained import from_pretrained, network, to_pretrained
 from dlcore.training.model import Model
@@ -283,3 +283,37 @@ def test_a_llama_is_trained_from_nothing():
     model.fit("the cat sat on the mat. " * 40)
     assert model.evaluate("the cat sat on the mat. " * 10)["loss"] < 2.5
     assert model.model.layers[0].blocks[0].gated and len(model.generate("the", 5)) > 3
+
+
+def test_batches_hold_texts_of_similar_length():
+    from dlcore.tasks.text_pretrained import ByLength, lengths, predicted
+    rng = np.random.default_rng(0)
+    size = rng.integers(1, 41, 500)
+    ids = np.where(np.arange(40) < size[:, None], rng.integers(1, 99, (500, 40)), 0).astype(np.int32)
+    np.testing.assert_array_equal(lengths(ids), size)
+    assert lengths(np.zeros((1, 5), np.int32)).tolist() == [1]
+    batches = ByLength(ids, np.arange(500), np.ones(500, np.float32), 16, seed=3)
+    found = list(batches)
+    assert sorted(i for _, y, _ in found for i in y) == list(range(500)) and len(found) == len(batches) == 32
+    for x, y, weight in found:
+        np.testing.assert_array_equal(x, ids[y, :x.shape[1]])
+        assert x.shape[1] % 8 == 0 and not ids[y, x.shape[1]:].any() and len(weight) == len(y)
+    assert batches.padding() < 0.25 < 1 - size.sum() / ids.size
+    assert [y.tolist() for _, y, _ in batches] == [y.tolist() for _, y, _ in found]
+    batches.on_epoch_begin(1)
+    assert [y.tolist() for _, y, _ in batches] != [y.tolist() for _, y, _ in found]
+    encoder = from_pretrained(FOLDERS / "bert_tiny")
+    short = np.where(np.arange(12) < np.minimum(size[:40, None], 12), ids[:40, :12], 0).astype(np.int32)
+    np.testing.assert_allclose(predicted(encoder.model, short), encoder.model.predict(short), atol=1e-6)
+
+
+def test_an_input_with_fewer_steps():
+    ids = L.Input((6,), "int32", shorter=True)
+    model = Model(ids, L.GlobalAveragePooling1D()(L.Embedding(9, 3)(ids)))
+    x = np.array([[1, 2, 3, 4, 5, 6]], np.int32)
+    np.testing.assert_allclose(model.predict(x[:, :2])[0], model.layers[0].embeddings.numpy()[1:3].mean(0), rtol=1e-6)
+    with pytest.raises(ShapeError):
+        model.predict(np.zeros((1, 7), np.int32))
+    fixed = L.Input((6,), "int32")
+    with pytest.raises(ShapeError):
+        Model(fixed, L.GlobalAveragePooling1D()(L.Embedding(9, 3)(fixed))).predict(x[:, :2])
