@@ -112,7 +112,8 @@ class TextEmbedder(Estimator):
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in network.network.inputs]
         if (found != [("i32", (made.max_len,))] or not network.network.inputs[0].shorter
-                or not isinstance(network.layers[0], BertEncoder) or len(network.network.nodes) != 2 + made.normalize or len(tokenizer) > network.layers[0].tokens.input_dim):
+                or not isinstance(network.layers[0], BertEncoder) or len(network.network.nodes) != 2 + made.normalize
+                or len(tokenizer) > network.layers[0].tokens.input_dim):
             raise ModelFileError("network and tokenizer do not fit together", where=where, got=str(found)[:120])
         made._take(network, tokenizer)
         return made

@@ -242,8 +242,9 @@ class Estimator:
         if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
         x, y, weight, feeding = self._batches(inputs, targets, weight, say)
+        everyone = [*feeding, *own, *callbacks, *([best] if best else [])]
         history = network.fit(x, y, batch_size=self.batch_size, epochs=self.epochs, validation_data=validation,
-                              sample_weight=weight, callbacks=[*feeding, *own, *callbacks, *([best] if best else [])], seed=self.seed_, verbose=0)
+                              sample_weight=weight, callbacks=everyone, seed=self.seed_, verbose=0)
         self.history_: History = history
         self.n_iter_ = len(history.epoch)
         if best:
