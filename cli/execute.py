@@ -138,12 +138,12 @@ def cross_validated(console: Console, folder: RunFolder, rows: Any, estimator: A
 def read(console: Console, plan: Plan) -> Any:
     """The training data's parts; `--test` takes the place of a test part that the data has."""
     data = plan.sections["data"]
-    columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
-    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
+    columns = plan.reading()
     parts = plan.task.read(data["train"], **columns)
     console.say("data", *parts.train.notes)
     if data["test"]:
-        test = plan.task.read(data["test"], **columns).held_out()
+        whole = {key: value for key, value in columns.items() if key != "split"}  # a test file is not divided
+        test = plan.task.read(data["test"], **whole).held_out()
         parts = parts._replace(test=test)
     if parts.test is not None:
         console.say("test", f"{len(parts.test):,} rows of {parts.test.source}: measured once, at the end")

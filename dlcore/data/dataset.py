@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
+    from dlcore.data.series import Series
     from dlcore.data.table import Table
 
 
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
 class Dataset:
     """Rows of one part of a data set.
 
-    `x`: images (N, H, W) or (N, H, W, C), or a `Table` of N rows; `y`: N answers, or None where there are none;
+    `x`: images (N, H, W) or (N, H, W, C), a `Table` of N rows or a `Series` of N
+    steps; `y`: N answers, or None where there are none;
     `source`: the file or folder; `notes`: what the reader decided, one line each, for the user to see; `label`: the
     column that the answers of a table come from.
     """
 
-    x: np.ndarray | Table
+    x: np.ndarray | Table | Series
     y: np.ndarray | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())

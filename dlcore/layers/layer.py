@@ -42,7 +42,18 @@ class Variable:
         self.regularizer: Any = None
         self.decay = True               # whether weight decay is for it too; biases and norms of transformers are left out
         self.store: Any = None
-        self.value: np.ndarray | None = None
+        self.memory: np.ndarray | None = None
+
+    @property
+    def value(self) -> np.ndarray | None:
+        """The value in the processor's memory, None before there is one."""
+        if self.store is not None:
+            self.store.look(self.statistic)
+        return self.memory
+
+    @value.setter
+    def value(self, value: np.ndarray | None) -> None:
+        self.memory = value
 
     @property
     def path(self) -> str:
@@ -56,10 +67,11 @@ class Variable:
     @property
     def array(self) -> np.ndarray:
         """The value itself, float32.  UsageError before there is one.  Who writes into it calls `store.changed()`."""
-        if self.value is None:
+        value = self.value
+        if value is None:
             raise UsageError(f"{self.path} has no value yet",
                              hint="build the model first: give it an input shape, or data")
-        return self.value
+        return value
 
     def numpy(self) -> np.ndarray:
         """A copy of the value, float32."""
@@ -85,14 +97,8 @@ class Variable:
 class Symbol:
     """What stands for a layer's output while a model is put together: a shape without a batch, and who makes it."""
 
-    def __init__(self, shape: Shape, dtype: str, node: Node | None = None, index: int = 0, name: str = "", shorter: bool = False):
+    def __init__(self, shape: Shape, dtype: str, node: Node | None = None, index: int = 0, name: str = ""):
         self.shape, self.dtype, self.node, self.index, self.name = (None, *shape), dtype, node, index, name
-        self.shorter = shorter
-
-    def takes(self, tail: Shape) -> bool:
-        """Whether something of this shape behind the batch can stand for it: of a `shorter` one with fewer steps too."""
-        whole = self.shape[1:]
-        return tail == whole or (self.shorter and len(tail) == len(whole) and 0 < tail[0] <= whole[0] and tail[1:] == whole[1:])
 
     def __repr__(self) -> str:
         return f"<Symbol {self.shape} {self.dtype}>"
@@ -108,17 +114,14 @@ class Node:
         self.single = True              # one output, not a tuple of one
 
 
-def Input(shape: Shape, dtype: str = "float32", name: str | None = None,  # noqa: N802  (Keras's name)
-          shorter: bool = False) -> Symbol:
-    """An input of a functional model.  shape: without the batch.  dtype: "float32", or "int32" for ids.
-
-    shorter   a batch may have fewer steps than `shape` says: for layers whose weights do not depend on their number"""
+def Input(shape: Shape, dtype: str = "float32", name: str | None = None) -> Symbol:  # noqa: N802  (Keras's name)
+    """An input of a functional model.  shape: without the batch.  dtype: "float32", or "int32" for ids."""
     if dtype not in ("float32", "int32"):
         raise UsageError("an input's dtype is float32 or int32", got=repr(dtype))
     if not isinstance(shape, (tuple, list)) or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
         raise UsageError("an input's shape is a tuple of positive sizes, without the batch", expected="Input((784,))",
                          got=f"Input({shape!r})")
-    return Symbol(tuple(int(n) for n in shape), "f32" if dtype == "float32" else "i32", name=name or "", shorter=shorter)
+    return Symbol(tuple(int(n) for n in shape), "f32" if dtype == "float32" else "i32", name=name or "")
 
 
 def flatten(value: Any) -> Iterator[Any]:

@@ -111,9 +111,19 @@ class TransformerDecoder(_Block):
     causal = True
 
     def call(self, decoder_sequence, encoder_sequence=None):
-        x = self.residual(decoder_sequence, self.attention_norm, self.attention)
-        if encoder_sequence is not None:
-            x = self.residual(x, self.cross_norm, lambda h: self.cross_attention(h, encoder_sequence))
+        if encoder_sequence is None:
+            return self.passed(decoder_sequence)
+        return self.passed(decoder_sequence, lambda h: self.cross_attention(h, encoder_sequence))
+
+    def advance(self, x, k, v, mask):
+        """A step of the decoder over keys and values of the encoder's sequence that were made once."""
+        return self.passed(x, lambda h: self.cross_attention.attend(h, k, v, mask))
+
+    def passed(self, x, cross=None):
+        """x through the parts of the block; cross: the attention over the encoder's sequence, if there is one."""
+        x = self.residual(x, self.attention_norm, self.attention)
+        if cross is not None:
+            x = self.residual(x, self.cross_norm, cross)
         return self.residual(x, self.dense_norm, self.dense)
 
 

@@ -48,11 +48,13 @@ from dlcore.metrics.regression import (
     root_mean_squared_error,
 )
 from dlcore.metrics.targets import UndefinedMetricWarning
+from dlcore.metrics.translation import bleu_details, bleu_score, chrf_score
 
 __all__ = [
     "Boxes", "Detected", "DetectionScores", "Interval", "UndefinedMetricWarning",
-    "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score",
+    "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score", "bleu_details", "bleu_score",
     "bootstrap_auc", "bootstrap_counts", "bootstrap_interval", "bootstrap_mean", "brier_score_loss", "calibration_curve",
+    "chrf_score",
     "classification_report", "cohen_kappa_score", "confusion_matrix", "detection_scores", "expected_calibration_error",
     "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "log_loss", "matthews_corrcoef", "max_error",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss", "mean_squared_error",

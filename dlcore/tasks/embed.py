@@ -54,13 +54,14 @@ class TextEmbedder(Estimator):
         made = cls(**params)
         made._check_params()
         made.max_len = min(made.max_len, encoder.context)
-        ids = L.Input((made.max_len,), "int32", shorter=True)
+        ids = L.Input((made.max_len,), "int32")
         x = L.Pooled(made.pool)(encoder(ids))
         made._take(Model(ids, L.UnitNormalization()(x) if made.normalize else x), tokenizer)
         return made
 
     def _take(self, network: Any, tokenizer: TextTokenizer) -> None:
         network.ensure_store()
+        network.network.fewer_steps = True
         self._network, self.tokenizer_ = network, cut_to(tokenizer, self.max_len)
 
     # ---- use ---------------------------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ class TextEmbedder(Estimator):
         tokenizer = TextTokenizer(extras.get(TOKENIZER, {}), f"{where}, {TOKENIZER}")
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in network.network.inputs]
-        if (found != [("i32", (made.max_len,))] or not network.network.inputs[0].shorter
+        if (found != [("i32", (made.max_len,))]
                 or not isinstance(network.layers[0], BertEncoder) or len(network.network.nodes) != 2 + made.normalize
                 or len(tokenizer) > network.layers[0].tokens.input_dim):
             raise ModelFileError("network and tokenizer do not fit together", where=where, got=str(found)[:120])

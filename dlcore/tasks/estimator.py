@@ -132,8 +132,8 @@ class Estimator:
         """The fitted preprocessing for a model file: file name -> JSON."""
         raise NotImplementedError
 
-    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
-        """The opposite of `_parts`; returns how many numbers a row has.  Raises `ModelFileError`."""
+    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int | tuple[int, ...]:
+        """The opposite of `_parts`; returns how many numbers a row has, or their shape.  Raises `ModelFileError`."""
         raise NotImplementedError
 
     # ---- training ----------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class Estimator:
 
     def answers(self, samples: np.ndarray) -> np.ndarray:
         """The answers to such samples, f32 (N, outputs)."""
-        return self.model.predict(samples)
+        return self.model.predict(samples).reshape(len(samples), -1)
 
     def random_samples(self, count: int) -> np.ndarray:
         """Samples for a comparison where there are no data, f32 (count, *sample_shape)."""
@@ -308,7 +308,8 @@ class Estimator:
     def trace(self, x: Tensor) -> Tensor:
         """The answer to one such sample, by ops on tensors of a graph."""
         assert self.model.network is not None
-        return self.model.network.apply([x])[0]
+        out = self.model.network.apply([x])[0]
+        return out.reshape(1, out.size)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
@@ -347,15 +348,20 @@ class Estimator:
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         assert network.network is not None
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        expected = [(cls._input_dtype, (width,)), *(("f32", (n,)) for n in result._output_widths())]
+        expected = [*((cls._input_dtype, _shape(n)) for n in result._input_widths(width)),
+                    *(("f32", _shape(n)) for n in result._output_widths())]
         if found != expected or not result._fits(network):
             raise ModelFileError("network, preprocessing and labels do not fit together", where=where, expected=str(expected),
                                  got=str(found)[:120])
         result._network = network
         return result
 
-    def _output_widths(self) -> list[int]:
-        """Numbers per row of each output of the network."""
+    def _input_widths(self, width: Any) -> Sequence[Any]:
+        """Numbers per row, or their shape, of each input of the network, the rows of data being of this width."""
+        return [width]
+
+    def _output_widths(self) -> Sequence[int | tuple[int, ...]]:
+        """Numbers per row of each output of the network, or their shape."""
         return [self._outputs()]
 
     def _fits(self, network: Any) -> bool:
@@ -398,6 +404,10 @@ def renamed(options: Mapping[str, Any]) -> dict[str, Any]:
     training = {name: value for name, value in options.items() if name in recipe.KEYS and value != recipe.KEYS[name][0]}
     own = {"batch_size" if name == "batch" else name: value for name, value in options.items() if name not in recipe.KEYS}
     return own | ({"training": training} if training else {})
+
+
+def _shape(width: int | tuple[int, ...]) -> tuple[int, ...]:
+    return width if isinstance(width, tuple) else (width,)
 
 
 def _plain(value: Any) -> Any:

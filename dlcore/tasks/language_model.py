@@ -39,6 +39,9 @@ class Windows(Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
 
+    def __len__(self) -> int:
+        return self.steps
+
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng, places = generator(self.seed, PLACES, self.epoch), np.arange(self.context)
         for _ in range(self.steps):
@@ -170,12 +173,18 @@ class LanguageModel(Estimator):
         """What follows the prompt, piece by piece: at most `max_new` ids, up to the first of the `stop` texts (left out).
 
         temperature 0 takes the likeliest id; beams > 0 searches for the likeliest continuation instead of drawing one.
-        The same seed gives the same text.   DataError (prompt), UsageError (numbers of no use)"""
+        The same seed gives the same text.   DataError (a prompt that is empty, unknown or longer than the context), UsageError
+        (numbers of no use)"""
         from dlcore.models.generate import Sampling, beam_search, sample
         ids, ends = self._opened(self.encode(prompt).tolist()), self.tokenizer_.special
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed, self._banned())
         if not ids:
             raise DataError("the prompt is empty", hint="a prompt has at least one token")
+        if len(ids) > self.context:
+            raise DataError("the prompt is longer than the context", expected=f"at most {self.context:,} tokens",
+                            got=f"{len(ids):,}", hint="give its end alone, or train with a larger context")
+        if not all(isinstance(s, str) and s for s in stop) or isinstance(stop, str):
+            raise UsageError("a text to stop at has at least one character", got=repr(stop), expected="a list of texts")
         if beams:
             found = beam_search(self.model, ids, max_new, self.context, beams, sampling, lambda made: made[-1] in ends or any(
                 s in self.tokenizer_.decode(made) for s in stop))

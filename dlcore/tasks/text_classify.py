@@ -17,6 +17,7 @@ from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics import accuracy_score, f1_score
 from dlcore.tasks import recipe, text_pretrained
 from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.settings import ByArchitecture
 from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
 
@@ -39,22 +40,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 _GRAIN, _USUAL_LENGTH, _MOST_STEPS = 8, 256, 1 << 16
 
 
-class _ByArchitecture:
-    """A parameter that is what `DEFAULTS` says of the architecture where none (None) was given."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        given = instance.__dict__.get(self.name)
-        return DEFAULTS.get(instance.arch, {}).get(self.name) if given is None else given
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self.name] = value
-
-
 class _Text(Estimator):
     """What both share: a row is a text; `x` is a list or an array of texts, or a `Dataset`.
 
@@ -73,13 +58,14 @@ class _Text(Estimator):
     """
 
     task = "text-classify"
+    reads_text = True
     _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long"), "train": ("encoder_rate", "layer_decay")}
-    embed: Any = _ByArchitecture()
-    hidden: Any = _ByArchitecture()
-    dropout: Any = _ByArchitecture()
-    epochs: Any = _ByArchitecture()
-    lr: Any = _ByArchitecture()
-    weight_decay: Any = _ByArchitecture()
+    embed: Any = ByArchitecture(DEFAULTS)
+    hidden: Any = ByArchitecture(DEFAULTS)
+    dropout: Any = ByArchitecture(DEFAULTS)
+    epochs: Any = ByArchitecture(DEFAULTS)
+    lr: Any = ByArchitecture(DEFAULTS)
+    weight_decay: Any = ByArchitecture(DEFAULTS)
     columns: str = ""                   # "text,label": those of the file trained on
     _tables = True
 

@@ -84,6 +84,7 @@ def lengths(ids: np.ndarray) -> np.ndarray:
 
 def predicted(network: Any, ids: np.ndarray, batch: int = 64) -> np.ndarray:
     """The network's outputs for ids i32[N, longest], texts of similar length together."""
+    network.network.fewer_steps = True
     sizes = np.minimum(ids.shape[1], -(-lengths(ids) // GRAIN) * GRAIN)
     parts = {int(n): np.flatnonzero(sizes == n) for n in np.unique(sizes)}
     out: np.ndarray | None = None
@@ -100,12 +101,14 @@ def network(source: Any, length: int, outputs: int, *, dropout: float, output_ac
     from dlcore.training.model import Model
     config = {**source.encoder.get_config(), "dropout": dropout, "name": "encoder"}
     encoder = L.BertEncoder(**config)
-    ids = L.Input((length,), "int32", shorter=True)
+    ids = L.Input((length,), "int32")
     x = L.Pooled(source.pool)(encoder(ids))
     x = L.Dense(outputs, activation=output_activation, name="answers")(L.Dropout(dropout)(x) if dropout else x)
     for new, old in zip(encoder.variables, source.encoder.variables, strict=True):
         new.value = old.numpy()
-    return Model(ids, x, seed=seed)
+    made = Model(ids, x, seed=seed)
+    made.network.fewer_steps = True
+    return made
 
 
 def rates(source: Any, encoder_rate: float, layer_decay: float) -> dict[str, float]:

@@ -10,7 +10,7 @@ import dlcore
 from dlcore import layers as L
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.deploy import huggingface, safetensors
-from dlcore.errors import DataError, ModelFileError, ShapeError, UsageError
+from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.models.steps import Steps
 from dlcore.tasks.pretrained import from_pretrained, network, to_pretrained
 from dlcore.training.model import Model
@@ -305,15 +305,3 @@ def test_batches_hold_texts_of_similar_length():
     encoder = from_pretrained(FOLDERS / "bert_tiny")
     short = np.where(np.arange(12) < np.minimum(size[:40, None], 12), ids[:40, :12], 0).astype(np.int32)
     np.testing.assert_allclose(predicted(encoder.model, short), encoder.model.predict(short), atol=1e-6)
-
-
-def test_an_input_with_fewer_steps():
-    ids = L.Input((6,), "int32", shorter=True)
-    model = Model(ids, L.GlobalAveragePooling1D()(L.Embedding(9, 3)(ids)))
-    x = np.array([[1, 2, 3, 4, 5, 6]], np.int32)
-    np.testing.assert_allclose(model.predict(x[:, :2])[0], model.layers[0].embeddings.numpy()[1:3].mean(0), rtol=1e-6)
-    with pytest.raises(ShapeError):
-        model.predict(np.zeros((1, 7), np.int32))
-    fixed = L.Input((6,), "int32")
-    with pytest.raises(ShapeError):
-        Model(fixed, L.GlobalAveragePooling1D()(L.Embedding(9, 3)(fixed))).predict(x[:, :2])

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset
-from dlcore.data.pictures import SUFFIXES, read_head
+from dlcore.data.pictures import SUFFIXES, decode, read_head
 from dlcore.errors import DataError, UsageError
 from dlcore.metrics.boxes import Boxes, listed
 
@@ -136,8 +136,9 @@ class Found:
                           validation=validation)
 
 
-def pictures_of(source: str | Path) -> Detections:
-    """Pictures without boxes, to find some in: one file, or a folder of them.  Raises `DataError`."""
+def pictures_of(source: str | Path, skip_bad: bool = False) -> Detections:
+    """Pictures without boxes, to find some in: one file, or a folder of them.  skip_bad: those that cannot be decoded are left out
+    and counted.  Raises `DataError`."""
     from dlcore.data.files import similar_path
     path = Path(source)
     if not path.exists():
@@ -145,4 +146,26 @@ def pictures_of(source: str | Path) -> Detections:
     files = [path] if path.is_file() else sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError("the folder has no pictures", where=str(path), expected=" ".join(SUFFIXES))
-    return Detections(Pictures(files, np.array([read_head(f).size for f in files])), None, str(path))
+    bad = damaged(files) if skip_bad else {}
+    files = [file for file in files if file not in bad]
+    if not files:
+        raise DataError("no picture can be read", where=str(path), got=f"{len(bad):,} files, all damaged")
+    notes = (damage_note(bad),) if bad else ()
+    return Detections(Pictures(files, np.array([read_head(f).size for f in files])), None, str(path), notes)
+
+
+def damaged(files: Sequence[Path]) -> dict[Path, str]:
+    """Pictures that cannot be decoded to their end, and why."""
+    found = {}
+    for file in files:
+        try:
+            decode(file, True)
+        except DataError as error:
+            found[file] = error.got or error.message
+    return found
+
+
+def damage_note(bad: Mapping[Path, str]) -> str:
+    """A line about them."""
+    first, why = next(iter(bad.items()))
+    return f"{len(bad)} damaged pictures left out (first: {first}: {why})"
