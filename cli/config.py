@@ -91,6 +91,18 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ),
     ("model", "noise"): (float, {"gt": 0, "description": "standard deviation of the gaussian likelihood"}),
     ("model", "beta"): (float, {"ge": 0, "description": "factor of the divergence of codes in the loss"}),
+    ("model", "conditional"): (bool, {"description": "images are made for labels"}),
+    ("model", "loss"): (
+        Literal["nonsaturating", "hinge", "wgan-gp"],
+        {"description": "of the two networks: nonsaturating | hinge | wgan-gp"},
+    ),
+    ("model", "spectral"): (bool, {"description": "spectral in place of batch normalisation of the discriminator"}),
+    ("model", "penalty"): (float, {"gt": 0, "description": "factor of the gradient's in the loss wgan-gp"}),
+    ("train", "discriminator-lr"): (float, {"ge": 0, "description": "the discriminator's learning rate; 0: the generator's"}),
+    ("train", "beta1"): (float, {"ge": 0, "lt": 1, "description": "of optimizers like Adam: how much of the mean gradient stays"}),
+    ("train", "beta2"): (float, {"ge": 0, "lt": 1, "description": "of optimizers like Adam: how much of the mean square stays"}),
+    ("train", "critic-steps"): (int, {"ge": 1, "description": "steps of the discriminator for one of the generator"}),
+    ("train", "judge"): (str, {"description": "lenet, or a run of image-classify, measures the images; empty: nothing"}),
     ("data", "anomalies"): (
         Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)],
         {"description": "labels, with commas between them, of images that are not trained on"},
@@ -103,6 +115,9 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
     ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
     ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),
+    ("data", "targets"): (list[str], {"description": "columns that are forecast; none: all"}),
+    ("data", "columns"): (list[str], {"description": "columns that are taken; none: all but the times"}),
+    ("data", "gaps"): (Literal["error", "fill", "ignore"], {"description": "where steps are missing: error | fill | ignore"}),
     ("train", "schedule"): (
         Literal[
             "constant", "step", "multi-step", "exponential", "linear", "polynomial", "cosine", "cosine-restarts",
@@ -123,6 +138,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "clip"): (float, {"ge": 0, "description": "greatest norm of all gradients together; 0: as they are"}),
     ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
     ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
+    ("train", "precision"): (Literal["float32", "bf16"], {"description": "of the products of training steps: float32 | bf16"}),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
     ("train", "monitor"): (str, {"description": "what early stopping and the kept weights go by, such as val_accuracy"}),
     ("train", "init"): (str, {"description": "model file whose weights to begin with"}),
@@ -160,6 +176,14 @@ COMMENTS = {
     ("model", "tied"): "one table for input and output",
     ("model", "bias"): "whether layers add one",
     ("model", "position"): "learned | sinusoidal | rotary",
+    ("data", "input"): "steps that are seen",
+    ("data", "horizon"): "steps that are forecast",
+    ("data", "time-col"): "column of the times; none: there is none",
+    ("data", "split"): "training, validation, test: 0.7,0.1,0.2 or numbers of steps",
+    ("model", "patch"): "steps of a segment; 0: a divisor of input",
+    ("model", "mix"): "whether variables are seen together",
+    ("model", "normalize"): "whether each window is normalised",
+    ("model", "window"): "steps of the moving average",
     ("train", "steps"): "updates; 0: as many as the epochs need",
     ("train", "eval-every"): "steps between two measurements",
     ("train", "min-lr"): "learning rate at the end",
@@ -404,7 +428,7 @@ def _problem(source: str, what: str, why: str, guess: str = "") -> str:
 def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = "") -> str:
     """Sections as TOML, each known key with its comment."""
     lines = [f"# {header}"] if header else []
-    lines.append(f"task = {_toml(task)}")
+    lines.append(f"task = {to_text(task)}")
     for section, values in sections.items():
         kind = SECTIONS.get(section, Section)
         notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
@@ -412,12 +436,13 @@ def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = 
         notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
         lines += ["", f"[{section}]"]
         for key, value in values.items():
-            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else _toml(key)} = {_toml(value)}"
+            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else to_text(key)} = {to_text(value)}"
             lines.append(f"{text:<32} # {notes[key]}" if notes.get(key) else text)
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def to_text(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -425,7 +450,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(to_text, value)) + "]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{to_text(str(key))} = {to_text(item)}" for key, item in value.items()) + "}"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

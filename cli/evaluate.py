@@ -79,7 +79,7 @@ def command(
     dlcore evaluate runs/image-classify mnist/ --worst 5 --require "accuracy>=0.98"
     """
     from dlcore.cli import measuring
-    from dlcore.cli.model import open_task, say_notes
+    from dlcore.cli.model import has_labels, open_task, say_notes
 
     wanted = options.requirements(require)
     options.use_threads(threads)
@@ -88,6 +88,8 @@ def command(
     part = task.read(data, label_col=label_col, text_col=text_col, like=estimator).held_out()
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     say_notes(console, part.notes)
+    if has_labels(estimator):
+        estimator._answers.encode(part.y, part.source, part.place)  # a label that training did not see is named with its line
     if not hasattr(estimator, "evaluation"):
         if by or threshold or worst:
             raise UsageError(f"{task.name} has neither groups, thresholds nor worst rows")

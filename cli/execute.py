@@ -27,6 +27,15 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
     """Trains a run to its end, from its newest checkpoint if it has one; returns what `--json` prints.
 
     data: the digests that the data had when the run began, where they are known."""
+    try:
+        return _execute(console, plan, folder, data)
+    except KeyboardInterrupt as fault:  # while data is read, or between two of the steps below
+        if isinstance(fault, Interrupted):
+            raise
+        raise unstarted(folder) from None
+
+
+def _execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str] | None) -> dict[str, Any]:
     from dlcore.training.backup import BackupAndRestore
 
     parts, estimator = prepare(console, plan)
@@ -67,11 +76,7 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
     except KeyboardInterrupt as fault:
         if isinstance(fault, Interrupted):
             raise
-        raise Interrupted(
-            "stopped before the first step" if not recorder.started else "stopped",
-            where=str(folder.path),
-            hint=f"dlcore resume {folder.path}",
-        ) from None
+        raise unstarted(folder, recorder.started) from None
     except DivergedError as fault:
         step = recorder.session.loop.state.step
         fault.hint += f"; {backup.folder}/last is the state after step {step:,}"
@@ -102,13 +107,13 @@ def prepare(console: Console, plan: Plan) -> tuple[Any, Any]:
 
 def check_labels(parts: Any, estimator: Any) -> None:
     """Raises DataError now for what would be found after the training: one label only, or a test label unknown in training."""
+    from dlcore.cli.model import has_labels
     from dlcore.data.answers import Classes
-    from dlcore.tasks.supervised import Classifier
 
-    if isinstance(estimator, Classifier) and estimator._kind == "classifier":  # one label a row
+    if has_labels(estimator):
         known = Classes.fit(parts.train.y, parts.train.source)
         if parts.test is not None:
-            known.encode(parts.test.y, parts.test.source)
+            known.encode(parts.test.y, parts.test.source, parts.test.place)
 
 
 def stops(plan: Plan) -> list[Any]:
@@ -140,15 +145,12 @@ def cross_validated(console: Console, folder: RunFolder, rows: Any, estimator: A
 def read(console: Console, plan: Plan) -> Any:
     """The training data's parts; `--test` takes the place of a test part that the data has."""
     data = plan.sections["data"]
-    columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
-    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
-    columns |= {f"{key}_col": data[key] for key in ("source", "target") if data.get(key)}
-    if data.get("test-split") and not data["test"]:
-        columns["test_split"] = data["test-split"]
+    columns = plan.reading()
     parts = plan.task.read(data["train"], **columns)
     console.say("data", *parts.train.notes)
     if data["test"]:
-        test = plan.task.read(data["test"], **columns).held_out()
+        whole = {key: value for key, value in columns.items() if key != "split"}  # a test file is not divided
+        test = plan.task.read(data["test"], **whole).held_out()
         parts = parts._replace(test=test)
     if parts.test is not None:
         console.say("test", f"{len(parts.test):,} rows of {parts.test.source}: measured once, at the end")
@@ -200,6 +202,15 @@ def stopped(folder: RunFolder, recorder: Recorder) -> Interrupted:
         f"stopped after step {state.step:,}",
         where=str(folder.path),
         got=f"checkpoint {folder.checkpoints}/last{model}",
+        hint=f"dlcore resume {folder.path}",
+    )
+
+
+def unstarted(folder: RunFolder, started: bool = False) -> Interrupted:
+    """The same where no step was interrupted."""
+    return Interrupted(
+        "stopped" if started else "stopped before the first step",
+        where=str(folder.path),
         hint=f"dlcore resume {folder.path}",
     )
 

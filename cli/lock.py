@@ -35,13 +35,14 @@ def text(plan: Plan, data: Mapping[str, str] | None = None) -> str:
             "architecture": platform.machine(),
             "device": device_kind(),
             "level": kernel_table().level,
-            "precision": "float32",
+            "precision": plan.sections["train"].get("precision", "float32"),
             "threads": default_threads(),
         },
         "data": data or {},
         "run": {
             "seed": plan.sections["train"]["seed"],
             "config": config_hash(plan),
+            "settings": json.dumps(settings(plan)),
             "folder": os.getcwd(),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         },
@@ -67,18 +68,37 @@ NEUTRAL = {
 
 def config_hash(plan: Plan) -> str:
     """SHA-256 of the settings that a run's bits depend on."""
-    settings = {
-        section: {key: value for key, value in sorted(values.items()) if (section, key) not in NEUTRAL}
-        for section, values in sorted(plan.sections.items())
-    }
-    text = json.dumps([plan.task.name, plan.arch, settings], sort_keys=True)
+    text = json.dumps([plan.task.name, plan.arch, settings(plan)], sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
+def settings(plan: Plan) -> dict[str, dict[str, Any]]:
+    """The settings that a run's bits depend on, by section."""
+    return {
+        section: {key: value for key, value in sorted(values.items()) if (section, key) not in NEUTRAL}
+        for section, values in sorted(plan.sections.items())
+    }
+
+
+def changed(known: Mapping[str, Any], plan: Plan) -> list[tuple[str, Any, Any]]:
+    """(section.key, value then, value now) of the settings that are not those of a run.lock."""
+    try:
+        then = json.loads(known["run"]["settings"])
+    except (KeyError, ValueError):  # of an earlier version
+        return []
+    now = json.loads(json.dumps(settings(plan)))
+    names = {(s, key) for group in (then, now) for s, values in group.items() for key in values}
+    pairs = [(f"{s}.{key}", then.get(s, {}).get(key), now.get(s, {}).get(key)) for s, key in sorted(names)]
+    return [(name, before, after) for name, before, after in pairs if before != after]
+
+
 def sources(plan: Plan) -> list[str]:
-    """The files and folders that a run reads."""
-    data = plan.sections["data"]
-    return [source for source in (data["train"], data["test"]) if source]
+    """The files and folders that a run reads: of the model that it begins with the file alone, in whose folder other things
+    may change."""
+    data, init = plan.sections["data"], plan.sections["train"].get("init", "")
+    inside = Path(init, "model.dlc")
+    model = str(inside) if init and inside.is_file() else init
+    return [source for source in (data["train"], data["test"], model if init and Path(init).exists() else "") if source]
 
 
 def read(path: Path) -> dict[str, Any]:

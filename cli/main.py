@@ -26,7 +26,7 @@ VERBS = {
     "info": "Show what a model file or a run folder holds.",
     "runs": "List, compare, draw, verify and clean run folders.",
     "import": "Make a model file of a network that another program trained.",
-    "export": "Turn a trained model into one file for another world (C99).",
+    "export": "Turn a trained model into files for another world (C99, safetensors).",
     "tune": "Search for settings under a budget of time and size.",
     "config": "Make, show, check and compare configurations.",
     "data": "Check, show, split, convert and fetch data.",
@@ -115,6 +115,7 @@ def main() -> None:
     """The console script."""
     if "_DLCORE_COMPLETE" in os.environ:
         app.main(prog_name="dlcore")
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin with it ignored
+        signal.signal(number, _interrupt)
     code = run(sys.argv[1:])
     sys.exit(code)

@@ -34,6 +34,13 @@ def open_task(argument: str) -> tuple[Any, Task]:
     return estimator, TASKS[name]
 
 
+def has_labels(estimator: Any) -> bool:
+    """Whether it gives each row one of the labels that it knows."""
+    from dlcore.tasks.supervised import Classifier
+
+    return isinstance(estimator, Classifier) and estimator._kind == "classifier"
+
+
 def say_notes(console: Console, notes: tuple[str, ...]) -> None:
     """What a reader decided."""
     if notes:

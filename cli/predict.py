@@ -17,7 +17,7 @@ from dlcore.errors import UsageError
 
 @click.command(short_help="Label new data with a trained model.", no_args_is_help=True)
 @click.argument("model")
-@click.argument("data", metavar="[INPUT]", default="-")
+@click.argument("data", metavar="[INPUT]...", nargs=-1)
 @click.option("--proba", is_flag=True, help="The probability of every class as CSV; the first line names the classes.")
 @click.option(
     "--top-k",
@@ -26,22 +26,41 @@ from dlcore.errors import UsageError
     help="The K likeliest labels with their probabilities, best first.",
 )
 @click.option("-o", "--out", metavar="FILE", help="Write to FILE, which must not exist.  [default: standard output]")
-@click.option("--save", metavar="FILE.png", help="A picture of what is predicted, for models that draw one.")
+@click.option(
+    "--save",
+    metavar="FILE.png|FOLDER",
+    help="A picture of what is predicted, for models that draw one; of a detector the pictures with their boxes.",
+)
+@click.option(
+    "--threshold",
+    type=options.Finite(0, 1.000001, closed=True),
+    metavar="SCORE",
+    help="Of a detector: show boxes with this score or more.  [default: as in training]",
+)
+@click.option("--skip-bad", is_flag=True, help="Of a detector: leave out pictures that cannot be read, and count them.")
 @click.option("--text", metavar="TEXT", help="One text in place of INPUT.")
-@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K",
-              help="Translations followed at a time; 1 takes the likeliest.")
-@click.option("--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at.")
+@click.option(
+    "--beam",
+    type=options.Whole(min=1, max=64),
+    metavar="K",
+    help="Translations followed at a time; 1 takes the likeliest.",
+)
+@click.option(
+    "--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at."
+)
 @options.machine
 @options.common
 @click.pass_context
 def command(
     ctx: click.Context,
     model: str,
-    data: str,
+    data: tuple[str, ...],
     proba: bool,
     top_k: int | None,
     out: str | None,
     save: str | None,
+    threshold: float | None,
+    skip_bad: bool,
     text: str | None,
     beam: int | None,
     attention: str | None,
@@ -49,17 +68,36 @@ def command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read."""
+    """Label INPUT with MODEL, a run folder or a model file; without INPUT, or with -, standard input is read.
+
+    Several files are read one after another: dlcore predict runs/image-classify photos/*.jpg
+    """
     from dlcore.cli.model import open_task, say_notes
+    from dlcore.data.dataset import together
 
     if proba and top_k:
         raise UsageError("--proba and --top-k exclude each other", hint="give one of them")
     for option, path in (("-o", out), ("--save", save), ("--attention", attention)):
-        if path is not None and Path(path).exists():
+        if path is not None and Path(path).is_file():
             hint = f"remove it first, or choose another {option}"
             raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
     options.use_threads(threads)
     estimator, task = open_task(model)
+    console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
+    if hasattr(estimator, "detect"):
+        others = {"--proba": proba, "--top-k": top_k, "--text": text, "--beam": beam, "--attention": attention}
+        for option, value in others.items():
+            if value:
+                raise UsageError("a detector finds boxes with a score each", where=option, hint="leave it out")
+        pictures = [task.read(source, labelled=False, like=estimator, skip_bad=skip_bad).held_out() for source in data or ("-",)]
+        part = together(pictures)
+        say_notes(console, part.notes)
+        detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
+        return
+    if threshold is not None or skip_bad:
+        raise UsageError("this option is for detectors", where="--skip-bad" if skip_bad else "--threshold", got=task.name)
+    if save is not None and Path(save).exists():
+        raise UsageError("the output exists; nothing was written over", where=save, hint="choose another --save")
     classes = getattr(estimator, "classes_", None)
     if classes is None and (proba or top_k):
         raise UsageError(
@@ -71,8 +109,7 @@ def command(
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
     options.use_beam(estimator, beam)
     part = given(text, data, estimator, task)
-    notes = (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ()))
-    say_notes(Console(quiet=bool(ctx.obj and ctx.obj.get("quiet"))), notes)
+    say_notes(console, (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ())))
     if attention is not None:
         draw(attention, estimator, task.name, part.x)
     if save is not None:
@@ -85,19 +122,48 @@ def command(
         _write(_lines(estimator, part.x, classes, proba, top_k), out)
 
 
-def given(text: str | None, data: str, estimator: Any, task: Any) -> Any:
-    """What is to be predicted: INPUT, or the one text of --text."""
+def detect(
+    estimator: Any,
+    task: str,
+    model: str,
+    pictures: Any,
+    out: str | None,
+    save: str | None,
+    threshold: float | None,
+    as_json: bool,
+) -> None:
+    """Boxes in pictures: csv or JSON, and the pictures with the boxes drawn."""
+    from dlcore.tasks import detected
+
+    names = [str(file) for file in pictures.files]
+    places = detected.places_for(save, names) if save is not None else []
+    found = estimator.predict(pictures, threshold=threshold)
+    for place, row in zip(places, range(len(names)), strict=False):
+        picture = estimator.draw(pictures.take([row]), found[row : row + 1])[0]
+        detected.write_picture(place, picture)
+    if as_json:
+        rows = [
+            {"image": name, "boxes": [box.to_json() for box in boxes]} for name, boxes in zip(names, found, strict=True)
+        ]
+        result_json({"task": task, "model": model, "labels": list(estimator.labels_), "predictions": rows})
+    else:
+        _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
+
+
+def given(text: str | None, data: tuple[str, ...], estimator: Any, task: Any) -> Any:
+    """What is to be predicted: every INPUT, or the one text of --text."""
+    from dlcore.data.dataset import Dataset, together
+
     if text is None:
-        return task.read(data, labelled=False, like=estimator).held_out()
+        return together([task.read(source, labelled=False, like=estimator).held_out() for source in data or ("-",)])
     import numpy as np
 
-    from dlcore.data.dataset import Dataset
     from dlcore.errors import DataError
 
     if not getattr(estimator, "reads_text", False):
         raise UsageError("this model takes no texts", where="--text", got=task.name, hint="leave it out")
-    if data != "-":
-        raise UsageError("--text stands in place of INPUT", got=data, hint="give one of them")
+    if data:
+        raise UsageError("--text stands in place of INPUT", got=data[0], hint="give one of them")
     if not text.strip():
         raise DataError("the text is empty", where="--text")
     return Dataset(np.array([text], object), None, "--text")
@@ -122,6 +188,9 @@ def _object(
     estimator: Any, task: str, model: str, x: Any, classes: Any, proba: bool, top_k: int | None
 ) -> dict[str, Any]:
     report: dict[str, Any] = {"task": task, "model": model}
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        return report | {"columns": columns, "predictions": rows}
     if not (proba or top_k):
         return report | {"predictions": estimator.predict(x)}
     probabilities = estimator.predict_proba(x)
@@ -135,7 +204,11 @@ def _object(
 
 
 def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None) -> Iterator[str]:
-    if proba:
+    if hasattr(estimator, "table"):
+        columns, rows = estimator.table(x)
+        yield _csv(columns)
+        yield from (_csv([f"{v:.7g}" if isinstance(v, float) else v for v in row]) for row in rows)
+    elif proba:
         yield _csv(classes)
         for row in estimator.predict_proba(x):
             yield ",".join(f"{p:.6g}" for p in row)
@@ -145,6 +218,9 @@ def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None)
             yield "\t".join(f"{classes[c]} {row[c]:.4f}" for c in best)
     else:
         for label in estimator.predict(x):
+            if getattr(label, "ndim", 0):  # a vector
+                yield ",".join(f"{value:.7g}" for value in label.tolist())
+                continue
             yield (
                 f"{label:.7g}" if isinstance(label, float) or getattr(label, "dtype", None) == "float32" else str(label)
             )
@@ -158,10 +234,12 @@ def _csv(names: Any) -> str:
 
 def _write(lines: Iterator[str], out: str | None) -> None:
     from dlcore.cli.errors import writing
+    from dlcore.deploy.atomic import write_text
 
     if out is None:
         for line in lines:
             click.echo(line)
         return
-    with writing(out), open(out, "x", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
+    text = "".join(line + "\n" for line in lines)
+    with writing(out):
+        write_text(Path(out), text)

@@ -133,6 +133,8 @@ def made_up(loaded: Any, batch: int) -> tuple[Any, Any]:
 
     from dlcore.tasks import settings
 
+    if hasattr(loaded, "made_up_boxes"):
+        return inputs(loaded.model, batch), loaded.made_up_boxes(batch)
     classes = len(loaded.classes_) if hasattr(loaded, "classes_") else 0
     soft = settings.mixes_targets(loaded)
     y = np.zeros((batch, classes if soft else 1), np.float32) if soft or not classes else np.zeros(batch, np.int32)

@@ -17,20 +17,24 @@ def verify(console: Console, run: Record) -> dict[str, Any]:
     """Train again and compare.  Raises GateError where a weight differs; DataError, DeviceError and UsageError where the
     run cannot be repeated here."""
     import dlcore
-    from dlcore.cli import plan, train
+    from dlcore.cli import lock, plan, train
+    from dlcore.cli.resume import find_data
 
-    check_repeatable(run)
+    chosen = plan.make(str(run.path / CONFIG), {}, (), None, None)
+    find_data(run.lock, chosen)
+    check_repeatable(run, lock.sources(chosen))
     work = Path(tempfile.mkdtemp(prefix="dlcore-verify-"))
     try:
-        train.train(console, plan.make(str(run.path / CONFIG), {}, (), None, None), str(work / "run"))
+        train.train(console, chosen, str(work / "run"))
         first, second = dlcore.load(run.path / MODEL), dlcore.load(work / "run" / MODEL)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return {"run": str(run.path), **compare(first.get_weights(), second.get_weights(), str(run.path))}
 
 
-def check_repeatable(run: Record) -> None:
-    """Raises where the same bits cannot be expected: an unfinished run, other data, another processor level."""
+def check_repeatable(run: Record, sources: list[str]) -> None:
+    """Raises where the same bits cannot be expected: an unfinished run, other data, another processor level.
+    sources: where the data of the run are now."""
     from dlcore.cli import lock
     from dlcore.runtime import kernel_table
 
@@ -38,7 +42,7 @@ def check_repeatable(run: Record) -> None:
         raise UsageError("the run did not come to its end", where=str(run.path), hint="dlcore resume, or train again")
     if run.config.get("run", {}).get("max-time"):
         raise UsageError("the run had a limit of time, and another computer stops elsewhere", where=str(run.path))
-    for source, digest in run.lock.get("data", {}).items():
+    for source, digest in zip(sources, run.lock.get("data", {}).values(), strict=False):
         if not digest.startswith("sha256:"):
             raise UsageError("the data came from standard input", where=str(run.path))
         found = lock.data_hash(source)

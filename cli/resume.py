@@ -131,14 +131,16 @@ def use_level(known: dict[str, Any], different_bits: bool) -> None:
 def check_config(known: dict[str, Any], chosen: Plan, folder: RunFolder) -> None:
     """ConfigError where a setting that bits depend on was changed since the run began."""
     from dlcore.cli import lock
+    from dlcore.cli.config import to_text
 
     expected = known["run"].get("config")
     if expected is not None and expected != lock.config_hash(chosen):
+        found = lock.changed(known, chosen)
         raise ConfigError(
             "the configuration was changed since the run began",
             where=str(folder.path / "config.toml"),
-            expected=expected,
-            got=lock.config_hash(chosen),
+            expected="; ".join(f"{name} = {to_text(then)}" for name, then, _ in found) or expected,
+            got="; ".join(f"{name} = {to_text(now)}" for name, _, now in found) or lock.config_hash(chosen),
             hint="put it back, or begin a new run: dlcore train config.toml; "
             "only epochs, save-every, keep, threads and paths may change",
         )
@@ -159,10 +161,12 @@ def extend(chosen: Plan, text: str) -> str:
 
 def find_data(known: dict[str, Any], chosen: Plan) -> None:
     """Relative paths are those of the folder that the run was started in."""
-    data, base = chosen.sections["data"], Path(known["run"].get("folder", "."))
-    for key in ("train", "test"):
-        if data[key] and data[key] != "-" and not Path(data[key]).exists() and (base / data[key]).exists():
-            data[key] = str(base / data[key])
+    base = Path(known["run"].get("folder", "."))
+    for section, key in (("data", "train"), ("data", "test"), ("train", "init")):
+        values = chosen.sections[section]
+        path = values.get(key)
+        if path and path != "-" and not Path(path).exists() and (base / path).exists():
+            values[key] = str(base / path)
 
 
 def check_data(known: dict[str, Any], chosen: Plan) -> dict[str, str]:

@@ -5,6 +5,8 @@ a traceback is shown under `--debug` only.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DlcoreError(Exception):
     """A fault with a message for its reader.
@@ -23,6 +25,14 @@ class DlcoreError(Exception):
         lines = [self.message]
         lines += [f"  {name:<10}{text}" for name in ("where", "expected", "got", "hint") if (text := getattr(self, name))]
         return "\n".join(lines)
+
+
+def meant(word: object, known: Iterable[str]) -> str:
+    """A hint: the entry of `known` that `word` was probably meant to be; "" where none is like it."""
+    import difflib
+
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6) if isinstance(word, str) else []
+    return f"did you mean {found[0]!r}?" if found else ""
 
 
 class SpecError(DlcoreError, ValueError):
@@ -84,9 +94,10 @@ class GateError(DlcoreError):
 
 
 class DeviceError(DlcoreError, RuntimeError):
-    """A device, CPU level or precision that was asked for is not here."""
+    """A device, CPU level or precision that was asked for is not here, or is full: then `share` of what was asked for is free."""
 
     code, exit_code = "DL-G01", 7
+    share = 0.0
 
 
 class WriteError(DlcoreError, OSError):

@@ -1,7 +1,7 @@
 """Answers as a network sees them: classes as numbers from 0, quantities with mean 0 and standard deviation 1."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +36,10 @@ class Classes:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def encode(self, y: Any, where: str = "") -> np.ndarray:
-        """The class of each label, i32; raises `DataError` with the row for a label that training did not see."""
+    def encode(self, y: Any, where: str = "", place: Callable[[int], str] | None = None) -> np.ndarray:
+        """The class of each label, i32; raises `DataError` with the row for a label that training did not see.
+
+        place: where a row stands in its file, for the message."""
         given = _label_array(y, where)
         comparable = given if given.dtype.kind == self.labels.dtype.kind else _converted(given, self.labels.dtype)
         ids = np.minimum(np.searchsorted(self.labels, comparable), len(self.labels) - 1)
@@ -45,8 +47,8 @@ class Classes:
         if len(unknown):
             row = int(unknown[0])
             raise DataError("a label is none of those that the model knows",
-                            where=f"{where or 'the answers'}, row {row + 1}", expected=self.listed(),
-                            got=str(given[row]))
+                            where=place(row) if place else f"{where or 'the answers'}, row {row + 1}",
+                            expected=self.listed(), got=str(given[row]))
         return ids.astype(np.int32)
 
     def decode(self, ids: np.ndarray) -> np.ndarray:

@@ -1,12 +1,16 @@
 """What every reader gives: inputs, answers, and what was decided while reading."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dlcore.errors import DataError
+
 if TYPE_CHECKING:
+    from dlcore.data.series import Series
     from dlcore.data.table import Table
 
 
@@ -14,12 +18,13 @@ if TYPE_CHECKING:
 class Dataset:
     """Rows of one part of a data set.
 
-    `x`: images (N, H, W) or (N, H, W, C), or a `Table` of N rows; `y`: N answers, or None where there are none;
+    `x`: images (N, H, W) or (N, H, W, C), a `Table` of N rows or a `Series` of N
+    steps; `y`: N answers, or None where there are none;
     `source`: the file or folder; `notes`: what the reader decided, one line each, for the user to see; `label`: the
     column that the answers of a table come from.
     """
 
-    x: np.ndarray | Table
+    x: np.ndarray | Table | Series
     y: np.ndarray | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
@@ -28,10 +33,51 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.x)
 
+    def place(self, row: int) -> str:
+        """Where a row's answer stands, for messages: the line of a table's file, else the row's number, from 1."""
+        if isinstance(self.x, np.ndarray):
+            return f"{self.source or 'the data'}, row {row + 1}"
+        return self.x.place(row, self.label) if self.label else f"{self.source or 'the data'}, row {self.x.lines[row]}"
+
     def take(self, rows: np.ndarray) -> Dataset:
         """The rows with these indices, in this order."""
         x = self.x[rows] if isinstance(self.x, np.ndarray) else self.x.take(rows)
         return Dataset(x, None if self.y is None else self.y[rows], self.source, label=self.label)
+
+
+def together(parts: Sequence[Dataset]) -> Dataset:
+    """The rows of several inputs, one after another: of tables the columns that all of them have.  DataError for arrays of
+    different shapes."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    for part in parts[1:]:
+        if _kind(part.x) != _kind(first.x):
+            raise DataError("the inputs do not fit together", where=part.source, expected=f"{_kind(first.x)}, as {first.source}",
+                            got=_kind(part.x))
+    note = f"{sum(len(part) for part in parts):,} rows of {len(parts)} inputs"
+    sources = f"{first.source}, ..."
+    if isinstance(first.x, np.ndarray):
+        return Dataset(np.concatenate([np.asarray(part.x) for part in parts]), None, sources, (note,))
+    if hasattr(first.x, "joined"):
+        return replace(first, x=first.x.joined([part.x for part in parts[1:]]), y=None, source=sources, notes=(note,))
+    if not isinstance(first.x, np.ndarray) and not hasattr(first.x, "columns"):
+        raise DataError("several inputs are not one series", where=parts[1].source, hint="give one file")
+    tables: list[Table] = [part.x for part in parts if not isinstance(part.x, np.ndarray)]
+    shared = [name for name in tables[0].names if all(name in table.columns for table in tables)]
+    columns = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}
+    lines = [line for table in tables for line in table.lines]
+    return Dataset(replace(tables[0], columns=columns, lines=lines, source=sources), None, sources, (note,), first.label)
+
+
+def _kind(x: np.ndarray | Table) -> str:
+    if not isinstance(x, np.ndarray):
+        return "a table"
+    return f"shape {x.shape[1:]}" if x.ndim > 1 else "texts"
+
+
+def _cells(column: Any) -> list[Any]:
+    return [None if v != v else v for v in column.tolist()] if isinstance(column, np.ndarray) else column
 
 
 class Parts(NamedTuple):

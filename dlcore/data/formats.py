@@ -27,6 +27,7 @@ SUFFIXES = {
 }
 ARROW = (".parquet", ".arrow", ".feather")
 _PAIRS = re.compile(r"[^\s,:]+(,[^\s,:]+)*(\s+(qid|\d+):\S+)+\s*(#.*)?")
+_XY = ("x", "y", "x_train", "y_train")
 _MOST_CELLS = 1 << 28
 
 
@@ -39,13 +40,13 @@ def told_by_content(first: str) -> str:
 
 def from_fasttext(text: str, source: str) -> Table:
     """Columns `label` and `text`; several labels of a row are joined by spaces.  DataError for a row without one."""
-    from dlcore.data.table import Table
+    from dlcore.data.table import Table, lines_of
 
     labels: list[Any] = []
     texts: list[Any] = []
     lines: list[int] = []
     several = 0
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(lines_of(text), 1):
         if not content.strip():
             continue
         words = content.split()
@@ -65,9 +66,9 @@ def from_fasttext(text: str, source: str) -> Table:
 
 def from_lines(text: str, source: str) -> Table:
     """One column `text`; empty lines are no rows."""
-    from dlcore.data.table import Table
+    from dlcore.data.table import Table, lines_of
 
-    found = [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+    found = [(i, line.strip()) for i, line in enumerate(lines_of(text), 1) if line.strip()]
     _some(found, source)
     return Table(
         {"text": [line for _, line in found]}, [i for i, _ in found], source, (f"{len(found):,} lines of text",)
@@ -78,7 +79,7 @@ def from_libsvm(text: str, source: str) -> Table:
     """Columns `label` and one per feature number, 0 where a row does not name it; `qid` where it is given.
 
     Numbers must rise within a row.  DataError naming the row for what is malformed, or for a table too large when dense."""
-    from dlcore.data.table import Table
+    from dlcore.data.table import Table, lines_of
 
     labels: list[Any] = []
     rows: list[int] = []
@@ -86,7 +87,7 @@ def from_libsvm(text: str, source: str) -> Table:
     values: list[float] = []
     queries: list[Any] = []
     lines: list[int] = []
-    for line, content in enumerate(text.splitlines(), 1):
+    for line, content in enumerate(lines_of(text), 1):
         label, *pairs = content.partition("#")[0].split() or [""]
         if not label:
             continue
@@ -156,7 +157,10 @@ def from_npz(path: Path) -> Table:
     except FileNotFoundError:
         raise DataError("there is no such file", where=str(path)) from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise DataError("the archive is damaged or holds Python objects", where=str(path), got=str(error)) from error
+        raise DataError("the archive is damaged or holds Python objects", where=str(path), got=str(error),
+                        hint="save texts as NumPy's strings: y.astype(str)") from error
+    if any(name in arrays and arrays[name].ndim == 2 for name in ("X", "X_train")):
+        arrays = {name.lower() if name.lower() in _XY else name: array for name, array in arrays.items()}
     note = f"{path.name}: arrays {', '.join(f'{n} {a.shape}' for n, a in arrays.items())}"
     for x_name, y_name in (("x", "y"), ("x_train", "y_train"), ("data", "target")):
         x = arrays.get(x_name)

@@ -9,7 +9,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,11 +19,14 @@ import numpy as np
 
 from dlcore.data import formats
 from dlcore.data.files import bare, open_data
-from dlcore.errors import DataError
+from dlcore.errors import DataError, meant
 
 Cell: TypeAlias = str | float | int | bool | None
 Column: TypeAlias = list[Cell] | np.ndarray           # an array: float64, NaN where a value is missing
 MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"))
+_WITH_COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
+JSON = (".jsonl", ".ndjson", ".json")
+_LOOKED_AT = 1 << 17                                    # characters by which the separator is told
 LABEL_COLUMNS = ("label", "category", "class", "target", "intent")
 
 
@@ -93,7 +97,22 @@ def parse_table(text: str, source: str, header: bool | None = None, known: Colle
     readers = {"jsonl": _from_jsonl, "fasttext": formats.from_fasttext, "libsvm": formats.from_libsvm, "text": formats.from_lines}
     if kind in readers:
         return readers[kind](text, source)
-    return parse_separated(text, source, kind, header, known)
+    table = parse_separated(text, source, kind, header, known)
+    return decimal_commas(table) if kind == ";" else table
+
+
+def decimal_commas(table: Table) -> Table:
+    """The table with points for the commas of its numbers: where semicolons stand between cells, 1,5 is a number."""
+    columns, found = dict(table.columns), []
+    for name, column in table.columns.items():
+        cells = [c for c in column if isinstance(c, str)]
+        if any("," in c for c in cells) and all(_WITH_COMMA.fullmatch(c) for c in cells):
+            columns[name] = [c.replace(",", ".") if isinstance(c, str) else c for c in column]
+            found.append(name)
+    if not found:
+        return table
+    note = f"decimal commas in {', '.join(found[:5])}" + (", ..." if len(found) > 5 else "")
+    return Table(columns, table.lines, table.source, (*table.notes, note))
 
 
 def _decode(data: bytes, source: str | Path) -> str:
@@ -106,6 +125,24 @@ def _decode(data: bytes, source: str | Path) -> str:
                         hint="convert it, for example with iconv -f latin1 -t utf-8") from None
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, as editors count them.  `str.splitlines` also cuts at characters that may stand inside a text
+    or a JSON string, such as U+2028."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def separator_of(text: str, name: str) -> str:
+    """What stands between the cells: tabs where each of the first lines has as many of them, else the commonest mark of the
+    first line.  A text with tabs may have more commas."""
+    lines = [line for line in lines_of(text[:_LOOKED_AT]) if line.strip()]
+    whole = lines if len(text) <= _LOOKED_AT else lines[:-1] or lines       # the last may be cut
+    tabs = {line.count("\t") for line in whole}
+    if name.endswith((".tsv", ".tab")) or (len(tabs) == 1 and tabs != {0} and not name.endswith(".csv")):
+        return "\t"
+    return max(",;\t", key=lines[0].count)
+
+
 def table_kind(source: str, text: str) -> str:
     """"jsonl", "fasttext", "libsvm", "text", or the character between cells."""
     name = bare(source)
@@ -114,11 +151,9 @@ def table_kind(source: str, text: str) -> str:
     by_content = "" if name.endswith((".csv", ".tsv")) else formats.told_by_content(first)
     if by_name or by_content:
         return by_content if by_content and by_name in ("", "text") else by_name
-    if name.endswith((".tsv", ".tab")):
-        return "\t"
-    if name.endswith((".jsonl", ".ndjson", ".json")) or (first.startswith("{") and not name.endswith(".csv")):
+    if not name.endswith((".csv", ".tsv", ".tab")) and (name.endswith(JSON) or first.startswith(("{", "[{"))):
         return "jsonl"
-    return max(",;\t", key=first.count)
+    return separator_of(text, name)
 
 
 def parse_separated(text: str, source: str, separator: str, header: bool | None, known: Collection[str],
@@ -192,25 +227,46 @@ def _check_names(names: Iterable[str], source: str, line: int) -> None:
 
 def _from_jsonl(text: str, source: str) -> Table:
     records, lines = [], []
-    for line, content in enumerate(text.splitlines(), 1):
-        if content.strip():
-            records.append(_record(content, f"{source}, row {line}"))
-            lines.append(line)
+    for line, value in json_rows(text, source):
+        where = f"{source}, row {line}"
+        records.append({name: cell(v, f"{where}, column {name!r}") for name, v in value.items()})
+        lines.append(line)
     table = Table(_columns(records), lines, source, (f"{len(records):,} rows of JSON",))
     if not table.columns:
         raise DataError("the rows have no columns", where=source)
     return table
 
 
-def _record(content: str, where: str) -> dict[str, Cell]:
+def json_rows(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(row, object) of a JSON object on each line, or of one list of objects, whose rows are counted.  DataError."""
+    if text.lstrip().startswith("["):
+        yield from enumerate(_json_list(text, source), 1)
+        return
+    for line, content in enumerate(lines_of(text), 1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise DataError("a row is not valid JSON", where=f"{source}, row {line}", got=str(error),
+                            expected='an object on one line, such as {"a": 1}') from None
+        if not isinstance(record, dict):
+            raise DataError("a row is no JSON object", where=f"{source}, row {line}", expected='an object such as {"a": 1}',
+                            got=content[:60])
+        yield line, record
+
+
+def _json_list(text: str, source: str) -> list[dict[str, Any]]:
     try:
-        record = json.loads(content)
+        records = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError("a row is not valid JSON", where=where, expected='an object on one line, such as {"a": 1}',
-                        got=str(error)) from None
-    if not isinstance(record, dict):
-        raise DataError("a row is no JSON object", where=where, expected='an object such as {"a": 1}', got=content[:60])
-    return {name: cell(value, f"{where}, column {name!r}") for name, value in record.items()}
+        raise DataError("the file is not valid JSON", where=source, got=str(error),
+                        expected="a list of objects, or an object on each line") from None
+    for i, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            raise DataError("a row is no JSON object", where=f"{source}, row {i}", expected='an object such as {"a": 1}',
+                            got=json.dumps(record)[:60])
+    return records
 
 
 def cell(value: Any, where: str) -> Cell:
@@ -337,7 +393,9 @@ def answers(table: Table, label: str = "") -> tuple[Table, str, list[Cell]]:
     """
     label = label or _usual_label(table)
     if label not in table.columns:
-        raise DataError(f"there is no column {label!r}", where=table.source, expected=_listed(table.names), got=label)
+        raise DataError(f"there is no column {label!r}", where=table.source, expected=_listed(table.names), got=label,
+                        hint="the first row was not taken for names of columns: name the column by its number, as c1"
+                        if unnamed(len(table.names)) == list(table.names) else meant(label, table.names))
     column = table.columns[label]
     cells = [None if np.isnan(value) else value for value in column] if isinstance(column, np.ndarray) else column
     if None in cells:

@@ -1,7 +1,6 @@
 """Files of texts and labels: csv, tsv, jsonl, fastText's `__label__` lines, and plain lines."""
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import numpy as np
 from dlcore.data.answers import parse_answers
 from dlcore.data.dataset import Dataset
 from dlcore.data.files import bare
-from dlcore.data.table import LABEL_COLUMNS, Table, parse_separated, read_text
+from dlcore.data.table import JSON, LABEL_COLUMNS, Table, json_rows, lines_of, parse_separated, read_text
+from dlcore.data.table import separator_of as cells_between
 from dlcore.errors import DataError
 
 TEXT_COLUMNS = ("text", "sentence", "review", "comment", "content", "message", "tweet", "utterance", "question", "document", "body",
@@ -30,13 +30,13 @@ def read_texts(source: str | Path, text_col: str = "", label_col: str = "", labe
     with the fewest different values.  multi_label: whether rows may have several labels; None: decided by the labels.
     Raises DataError: no UTF-8 (with its line), an empty text (with its row), columns that are not there."""
     text = read_text(source)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in lines_of(text) if line.strip()), "")
     if not first:
         raise DataError("the file is empty", where=str(source))
     if first.lstrip().startswith(MARK):
         return marked(text, str(source), multi_label)
     if not labelled and plain(text, first, str(source), text_col):
-        lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1)]
+        lines = [(n, line.strip()) for n, line in enumerate(lines_of(text), 1)]
         while lines and not lines[-1][1]:
             lines.pop()
         return made([t for _, t in lines], None, [n for n, _ in lines], str(source), (f"{len(lines):,} lines, each a text",), "")
@@ -49,7 +49,7 @@ def plain(text: str, first: str, source: str, text_col: str) -> bool:
     name = bare(source)
     if name.endswith(".txt"):
         return True
-    if name.endswith((".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")) or first.lstrip().startswith("{"):
+    if name.endswith((".csv", ".tsv", ".tab", *JSON)) or first.lstrip().startswith("{"):
         return False
     columns = [c.strip().strip('"').lower() for c in first.replace("\t", ",").split(",")]
     return not (text_col.lower() in columns if text_col else columns[0] in TEXT_COLUMNS or set(columns) & set(LABELS))
@@ -58,14 +58,9 @@ def plain(text: str, first: str, source: str, text_col: str) -> bool:
 def as_rows(text: str, first: str, source: str, known: Sequence[str]) -> Table:
     """The table, whatever separates its cells; every cell is text."""
     name = bare(source)
-    if name.endswith((".jsonl", ".ndjson", ".json")) or (first.lstrip().startswith("{") and not name.endswith(".csv")):
+    if name.endswith(JSON) or (first.lstrip().startswith(("{", "[{")) and not name.endswith(".csv")):
         return from_json_lines(text, source)
-    lines = [line for line in text.splitlines()[:_LOOKED_AT] if line.strip()]
-    tabs = {line.count("\t") for line in lines}
-    if name.endswith((".tsv", ".tab")) or (len(tabs) == 1 and tabs != {0} and not name.endswith(".csv")):
-        separator = "\t"
-    else:
-        separator = max(",;\t", key=first.count)
+    separator = cells_between(text, name)
     names = [n for n in known if n]
     lowered = [c.strip().lower() for c in first.split(separator)]
     header = True if set(lowered) & {*TEXT_COLUMNS, *LABELS} else False if any(" " in c for c in lowered) else None
@@ -73,17 +68,9 @@ def as_rows(text: str, first: str, source: str, known: Sequence[str]) -> Table:
 
 
 def from_json_lines(text: str, source: str) -> Table:
-    """One JSON object a line; a list is joined by commas."""
+    """One JSON object a line, or a list of them; a cell that is a list is joined by commas."""
     records, lines = [], []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError("a row is not valid JSON", where=f"{source}, row {number}", got=str(error)) from None
-        if not isinstance(record, dict):
-            raise DataError("a row is no JSON object", where=f"{source}, row {number}", got=line[:60])
+    for number, record in json_rows(text, source):
         records.append({str(k): cell(v) for k, v in record.items()})
         lines.append(number)
     names = dict.fromkeys(name for record in records for name in record)
@@ -165,7 +152,7 @@ def label_sets(rows: Sequence[Sequence[Any]]) -> np.ndarray:
 def marked(text: str, source: str, multi_label: bool | None) -> Dataset:
     """fastText's lines: `__label__a __label__b the text`."""
     texts, labels, lines = [], [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         words = line.split()
         if not words:
             continue

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlcore.errors import DeviceError
+from dlcore.errors import DlcoreError
 
 FLAGS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror")
 LARGEST = 1e-5
@@ -18,10 +18,12 @@ _SECONDS = 600
 
 
 def compare(text: str, function: str, samples: np.ndarray, want: np.ndarray) -> tuple[str, float | None]:
-    """The compiler, and the greatest |got - want| / max(1, |want|); ("", None) where there is no C compiler.
+    """The compiler, and the greatest |got - want| over the samples, as a share of each output's greatest |want|, at least 1;
+    ("", None) where there is no C compiler.
 
-    samples: f32 (N, inputs); want: f32 (N, outputs).  Raises `DeviceError` if the text does not compile without a
-    warning, or if the difference is above 1e-5.
+    samples: f32 (N, inputs); want: f32 (N, outputs).  An answer near 0 of a regression is a difference of larger numbers:
+    its error is that of the scale.  Raises `DlcoreError` if the text does not compile without a warning, or if the difference
+    is above 1e-5.
     """
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
@@ -29,9 +31,10 @@ def compare(text: str, function: str, samples: np.ndarray, want: np.ndarray) -> 
     with tempfile.TemporaryDirectory() as folder:
         library = _compile(compiler, text, Path(folder))
         got = _run(library, function, samples, want.shape[1])
-    difference = float((np.abs(got.astype(np.float64) - want) / np.maximum(1, np.abs(want))).max(initial=0))
+    scale = np.abs(want).max(axis=0, initial=1)
+    difference = float((np.abs(got.astype(np.float64) - want) / scale).max(initial=0))
     if not difference <= LARGEST:
-        raise DeviceError("the compiled C file does not agree with the model", where=function, expected=f"at most {LARGEST:g}",
+        raise DlcoreError("the compiled C file does not agree with the model", where=function, expected=f"at most {LARGEST:g}",
                           got=f"{difference:g} on {len(samples):,} samples")
     return compiler, difference
 
@@ -42,7 +45,7 @@ def _compile(compiler: str, text: str, folder: Path) -> Path:
     command = [compiler, *FLAGS, "-shared", "-fPIC", str(source), "-o", str(library), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     if done.returncode:
-        raise DeviceError("the C file does not compile without warnings", where=" ".join(command[:7]), got=done.stderr[:2000])
+        raise DlcoreError("the C file does not compile without warnings", where=" ".join(command[:7]), got=done.stderr[:2000])
     return library
 
 

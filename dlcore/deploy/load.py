@@ -3,21 +3,32 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from dlcore.deploy.model_file import read
 from dlcore.errors import ModelFileError
 
-_TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
-          "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model",
-          "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode",
-          "translate": "dlcore.tasks.translate"}
+_TASKS = {
+    "image-classify": "dlcore.tasks.image_classify",
+    "tabular": "dlcore.tasks.tabular",
+    "char-lm": "dlcore.tasks.language_model",
+    "language-model": "dlcore.tasks.language_model",
+    "text-classify": "dlcore.tasks.text_classify",
+    "autoencode": "dlcore.tasks.autoencode",
+    "gan": "dlcore.tasks.gan",
+    "detect": "dlcore.tasks.detect",
+    "series": "dlcore.tasks.series",
+    "embed": "dlcore.tasks.embed",
+    "translate": "dlcore.tasks.translate",
+}
 
 
-def load(path: str | os.PathLike[str]) -> Any:
+def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A model or an estimator from a model file, a folder with the same contents, or a run's folder.
 
-    Needs NumPy alone.  Raises `ModelFileError` whatever the bytes are.
+    custom_objects: layers, losses and metrics of your own that a model uses, by name.  Needs NumPy alone.
+    Raises `ModelFileError` whatever the bytes are.
     """
     path = os.fspath(path)
     inside = os.path.join(path, "model.dlc")
@@ -25,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> Any:
     kind = file.config["model_type"]
     if kind == "model":
         from dlcore.training.saving import restore
-        return restore(file.config, file.tensors, where=path)
+        return restore(file.config, file.tensors, custom_objects, where=path)
     if kind not in _TASKS:
         raise ModelFileError("the model file is of an unknown kind", where=path,
                              expected=", ".join(["model", *_TASKS]), got=kind[:60],

@@ -139,6 +139,10 @@ class Tensor:
     def __pow__(self, other):
         return _operate("pow", self, other)
 
+    def __array__(self, *options, **more):
+        raise UsageError("a tensor of the graph has no numbers yet; NumPy cannot compute with it", got=repr(self),
+                         hint="use dlcore.ops: ops.mean(ops.square(y_pred - y_true), axis=-1)")
+
 
 class Call:
     """One call on tensors.  tensors: name -> tensor read or written (of `~`: the new version); old: name -> the version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from dlcore.errors import UsageError
+from dlcore.errors import UsageError, meant
 from dlcore.layers.trace import note
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def get(activation: str | Callable | None) -> str | Callable:
     if activation in ACTIVATIONS:
         return activation
     raise UsageError("unknown activation", expected=", ".join(ACTIVATIONS) + " or a function of a tensor",
-                     got=repr(activation))
+                     got=repr(activation),
+                     hint=meant(activation, ACTIVATIONS))
 
 
 def apply(activation: str | Callable, x: Tensor) -> Tensor:

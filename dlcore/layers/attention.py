@@ -102,9 +102,13 @@ class MultiHeadAttention(Layer):
                 out = trace.steps.attend(self.path, qkv, self.groups, self.sliding_window)
             else:
                 out = ops.packed_attention(qkv, self.groups, mask, **options)
+            compared = [qkv]
         else:
             k, v = self.keys_values(value, key)
-            out = ops.attention(self.queries(query), k, v, mask, **options)
+            q = self.queries(query)
+            out, compared = ops.attention(q, k, v, mask, **options), [q, k]
+        if trace is not None and trace.attended is not None:
+            trace.attended.append((self, compared, mask))
         return ops.dense(out.reshape(*query.shape[:2], -1), *self.out)
 
     def queries(self, query):

@@ -10,7 +10,7 @@ from dlcore.errors import ShapeError, UsageError
 from dlcore.layers import activations, initializers
 from dlcore.layers.initializers import Initializer
 from dlcore.layers.layer import Layer, Shape
-from dlcore.layers.trace import current
+from dlcore.layers.trace import Deferred, current
 
 # activations that the matrix kernel applies to its result while it is in registers
 FUSED = ("relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "softplus")
@@ -49,6 +49,9 @@ class Dense(Layer):
         trace = current()
         out = ops.dense(x, self.kernel, self.bias, activation=fused,
                         differentiable=trace is None or trace.differentiable)
+        if fused == "sigmoid" and trace is not None:        # the logits are made where a loss asks for them
+            kernel, bias = self.kernel, self.bias
+            trace.note(out, "sigmoid", Deferred(x.graph, lambda: ops.dense(x, kernel, bias)))
         return out if fused else activations.apply(self.activation, out)
 
 

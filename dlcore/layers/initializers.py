@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.errors import UsageError
+from dlcore.errors import UsageError, meant
 
 # standard deviation of a standard normal that is cut at +-2
 _CUT = 0.87962566103423978
@@ -186,7 +186,8 @@ def get(initializer: str | Initializer | dict) -> Initializer:
             raise UsageError(f"initializer {initializer['name']!r}: {error}") from None
     if callable(initializer):
         return initializer
-    raise UsageError("unknown initializer", expected=", ".join(INITIALIZERS), got=repr(initializer))
+    name = initializer.get("name") if isinstance(initializer, dict) else initializer
+    raise UsageError("unknown initializer", expected=", ".join(INITIALIZERS), got=repr(name), hint=meant(name, INITIALIZERS))
 
 
 def serialise(initializer: Initializer) -> dict[str, Any]:

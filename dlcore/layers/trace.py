@@ -8,7 +8,7 @@ initial values.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,22 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, Tensor
 
 _open = threading.local()
+
+
+class Deferred:
+    """Logits behind an activation that a kernel applies itself: made by `make` when they are first asked for, in the scope of
+    the layer that this object was made in."""
+
+    def __init__(self, graph: Graph, make: Callable[[], Tensor]):
+        self.graph, self.path, self.make = graph, graph.path, make
+        self.tensor: Tensor | None = None
+
+    def made(self) -> Tensor:
+        """The logits."""
+        if self.tensor is None:
+            with self.graph.scope(self.path):
+                self.tensor = self.make()
+        return self.tensor
 
 
 class Trace:
@@ -31,14 +47,37 @@ class Trace:
         self.limits: dict[int, tuple[Tensor, int]] = {}
         self.penalties: list[Tensor] = []
         self.lookups: dict[int, tuple[Tensor, Tensor, Tensor]] = {}     # id(table) -> (table, ids, what was looked up)
+        self.moves = True               # whether training moves running statistics (of a network that another learns from: no)
+        self.replaced: dict[int, Tensor] = {}               # id(Variable) -> what layers read in its place
         self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
         self.tables: dict[tuple[Any, ...], Any] = {}
+        self.attended: list[Any] | None = None      # what attention layers compare, where maps are asked for: see models/maps.py
 
     def tensor(self, variable: Any) -> Tensor:
-        """The graph's leaf for a weight."""
+        """The graph's leaf for a weight, or what stands in its place."""
+        if id(variable) in self.replaced:
+            return self.replaced[id(variable)]
         if variable.statistic:
             return self.graph.statistic(variable.key, *variable.shape)
         return self.graph.weight(variable.key, *variable.shape, group=variable.group)
+
+    @contextmanager
+    def replacing(self, variable: Any, tensor: Tensor) -> Iterator[None]:
+        """While it is open, layers read this tensor in the place of a weight."""
+        self.replaced[id(variable)] = tensor
+        try:
+            yield
+        finally:
+            del self.replaced[id(variable)]
+
+    @contextmanager
+    def holding(self, moves: bool) -> Iterator[None]:
+        """While it is open, running statistics move, or stay as they are."""
+        before, self.moves = self.moves, moves
+        try:
+            yield
+        finally:
+            self.moves = before
 
     def angles(self, T: int, pairs: int, base: float) -> Any:
         """(cos, sin) of rotary positions, made once for all layers."""
@@ -97,7 +136,9 @@ def origin(tensor: Tensor) -> tuple[str, Any]:
     activation, ("tied", (rows, table)) for logits that are their product."""
     trace = current()
     found = trace.origins.get(id(tensor)) if trace else None
-    return (found[1], found[2]) if found else ("", tensor)
+    if found is None:
+        return "", tensor
+    return found[1], found[2].made() if isinstance(found[2], Deferred) else found[2]
 
 
 def note(out: Tensor, activation: str, logits: Any) -> Tensor:

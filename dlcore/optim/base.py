@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.errors import UsageError
+from dlcore.errors import UsageError, meant
 from dlcore.graph.declaration import declared
 from dlcore.ops import check_finite, clip_factor, concat, mul, norm
 from dlcore.ops.slots import GRADIENT_SCALE, LR, STEP
@@ -254,6 +254,7 @@ def get(optimizer: Any) -> Optimizer:
     from dlcore import optim
     known = {name.lower(): name for names in optim.ROOMS.values() for name in names}
     if not isinstance(optimizer, str) or optimizer.lower() not in known:
-        raise UsageError("an optimizer that is not there", expected=", ".join(sorted(known)), got=repr(optimizer))
+        raise UsageError("an optimizer that is not there", expected=", ".join(sorted(known)), got=repr(optimizer),
+                         hint=meant(optimizer, known))
     made: Optimizer = getattr(optim, known[optimizer.lower()])()
     return made

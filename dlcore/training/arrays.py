@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.errors import DataError, ShapeError
+from dlcore.errors import DataError, ShapeError, UsageError
 
 DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.uint8): "u8", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64"}
 
@@ -21,18 +21,32 @@ def as_array(value: Any, what: str) -> np.ndarray:
     value: NumPy, anything with `__array__` or `__dlpack__`, or (nested) lists of numbers.   DataError for anything
     else."""
     array = value if isinstance(value, np.ndarray) else _converted(value, what)
+    if array.dtype == object:
+        array = _numbers(array, what)
     if array.dtype not in DTYPES:
         array = array.astype(_plain(array, what))
     return np.ascontiguousarray(array) if array.ndim else array.reshape(1)
 
 
 def _converted(value: Any, what: str) -> np.ndarray:
+    if getattr(value, "requires_grad", False) and hasattr(value, "detach"):
+        value = value.detach()      # PyTorch's, whose gradients are its own
     try:
         if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
         return np.asarray(value)
     except Exception as error:      # whatever a foreign array raises: on another device, ragged, needs a gradient
         raise DataError(f"{what} cannot be read as an array", got=f"{type(value).__name__}: {error}") from error
+
+
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+    """Of Python's numbers as NumPy keeps them; DataError where there is anything else among them."""
+    try:
+        if not any(isinstance(v, (str, bytes)) for v in array.flat):
+            return np.array(array.tolist()) if array.size else array.astype(np.float32)
+    except (TypeError, ValueError):
+        pass
+    return array
 
 
 def _plain(array: np.ndarray, what: str) -> type:
@@ -137,12 +151,22 @@ def float_weights(value: Any, rows: int, what: str) -> np.ndarray:
     return w
 
 
-def class_weights(weights: Mapping[int, float], y: np.ndarray) -> np.ndarray:
-    """float32 [rows]: the weight of each row's class; classes that are not named weigh 1.   y: ids, or one-hot rows."""
+def class_weights(weights: Mapping[int, float], y: np.ndarray, classes: int | None = None) -> np.ndarray:
+    """float32 [rows]: the weight of each row's class; classes that are not named weigh 1.   y: ids, or one-hot rows.
+    classes: how many there are, where that is known.  UsageError for a class that is not there, or a weight that is none."""
+    if not isinstance(weights, Mapping):
+        raise UsageError("class_weight is a dict", expected="{0: 1.0, 1: 5.0}", got=type(weights).__name__,
+                         hint="class_weight=dict(enumerate(weights))")
     labels = to_ids(y, "y").reshape(len(y), -1) if y.ndim == 1 or y.shape[-1] == 1 else y.argmax(-1).reshape(len(y), -1)
     if labels.shape[1] != 1:
         raise DataError("class_weight needs one class per row", got=f"y of shape {y.shape}")
     out = np.ones(len(y), np.float32)
     for label, weight in weights.items():
+        if not isinstance(label, (int, np.integer)) or not (isinstance(weight, (int, float, np.number)) and 0 <= weight < np.inf):
+            raise UsageError("class_weight gives a finite weight, not negative, to the number of a class", where=f"class {label!r}",
+                             got=repr(weight), expected="{0: 1.0, 1: 5.0}")
+        if classes is not None and not 0 <= label < classes:
+            raise UsageError("class_weight names a class that the model does not have", expected=f"0 to {classes - 1}",
+                             got=repr(label))
         out[labels[:, 0] == label] = weight
     return out

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlcore.errors import UsageError
+
 if TYPE_CHECKING:
     from dlcore.errors import DivergedError
     from dlcore.training.model import Model
@@ -93,7 +95,11 @@ class CallbackList:
              "on_train_batch_begin", "on_train_batch_end")
 
     def __init__(self, callbacks: Iterable[Callback], model: Model, params: dict[str, Any]):
-        self.callbacks = sorted(callbacks, key=lambda callback: getattr(callback, "last", False))
+        given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+        if wrong := [c for c in given if isinstance(c, type) or not hasattr(c, "set_model")]:
+            raise UsageError("this is no callback", expected="a list of objects of classes that derive from dlcore.Callback",
+                             got=repr(wrong[0]), hint="LambdaCallback(on_epoch_end=...) makes one of functions")
+        self.callbacks = sorted(given, key=lambda callback: getattr(callback, "last", False))
         for callback in self.callbacks:
             callback.set_model(model)
             callback.set_params(params)

@@ -72,10 +72,11 @@ def make(model: Model, x: Any, y: Any, sample_weight: Any = None, class_weight: 
     rows = arrays.same_rows({**dict(zip(model.network.input_names, xs, strict=True)),
                              **dict(zip(labels, ys, strict=True))})
     weight = None if sample_weight is None else arrays.float_weights(sample_weight, rows, what + "sample_weight")
-    if class_weight:
+    if class_weight is not None and class_weight != {}:
         if len(ys) != 1:
             raise UsageError("class_weight needs a model with one output", got=f"{len(ys)} outputs")
-        by_class = arrays.class_weights(class_weight, ys[0])
+        width = objective.symbols[0].shape[-1]
+        by_class = arrays.class_weights(class_weight, ys[0], max(2, width) if isinstance(width, int) else None)
         weight = by_class if weight is None else weight * by_class
     return DataSet(xs, ys, weight)
 

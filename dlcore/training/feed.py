@@ -46,15 +46,19 @@ class ArrayFeed:
         self.generation = -1
         self.runners: dict[int, Runner] = {}
 
+    @property
+    def sizes(self) -> set[int]:
+        """Of the batches of an epoch."""
+        return {self.batch, self.rows % self.batch or self.batch}
+
     def bind(self) -> dict[int, Runner]:
         """Runners by batch, whole batches and the rest, on the memory that the weights have now."""
         store = self.model.store
         if self.generation == store.generation:
             return self.runners
-        sizes = {self.batch, self.rows % self.batch or self.batch}
         weighted = self.data.weight is not None
         signatures = {n: signature(self.model, "train", n, self.data.x, self.data.y, weighted, self.rows)
-                      for n in sizes}
+                      for n in self.sizes}
         for s in signatures.values():       # all planned before one is bound
             self.model.programs.plan(s)
         names = [f.name for f in (*signatures[self.batch].x, *signatures[self.batch].y)] + ["sample_weight"] * weighted

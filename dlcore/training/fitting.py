@@ -26,6 +26,13 @@ def is_batches(x: Any, y: Any) -> bool:
     return y is None and not hasattr(x, "__array__") and not hasattr(x, "__dlpack__")
 
 
+def is_stream(x: Any) -> bool:
+    """Whether x yields batches one after another: an iterator, or an iterable that is neither an array nor a collection of them."""
+    arrays = (list, tuple, dict, str, bytes, Source)
+    return not hasattr(x, "__array__") and not hasattr(x, "__dlpack__") and isinstance(x, Iterable) and not isinstance(x, arrays) \
+        and not isinstance(x, Mapping)
+
+
 def as_source(x: Any, y: Any, sample_weight: Any) -> Source | None:
     """The source that x is, or that an array in a file becomes; None for data in memory."""
     if isinstance(x, Source):

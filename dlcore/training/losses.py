@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dlcore import ops
-from dlcore.errors import UsageError
+from dlcore.errors import UsageError, meant
 from dlcore.layers.trace import origin
 
 if TYPE_CHECKING:
@@ -176,7 +176,8 @@ def get(loss: str | Loss | Callable) -> Loss:
             return loss()
     elif callable(loss):
         return OwnLoss(loss)
-    raise UsageError("unknown loss", expected=", ".join(LOSSES) + ", or a function (y_true, y_pred)", got=repr(loss))
+    raise UsageError("unknown loss", expected=", ".join(LOSSES) + ", or a function (y_true, y_pred)", got=repr(loss),
+                     hint=meant(loss, LOSSES))
 
 
 def serialise(loss: Loss) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dlcore import ops
-from dlcore.errors import UsageError
+from dlcore.errors import UsageError, meant
 from dlcore.layers.trace import origin
 from dlcore.training import losses
 
@@ -82,7 +82,8 @@ def get(metric: str | Metric | Callable, loss: losses.Loss) -> Metric:
             return Metric(metric, own, own.targets, metric)
     elif callable(metric):
         return Metric(getattr(metric, "__name__", "metric"), metric)
-    raise UsageError("unknown metric", expected=", ".join(NAMES) + ", or a function (y_true, y_pred)", got=repr(metric))
+    raise UsageError("unknown metric", expected=", ".join(NAMES) + ", or a function (y_true, y_pred)", got=repr(metric),
+                     hint=meant(metric, NAMES))
 
 
 def _accuracy(loss: losses.Loss) -> Metric:

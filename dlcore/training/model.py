@@ -46,6 +46,8 @@ class Model(Layer):
 
     inputs, outputs: what `Input` and layers returned, or lists of them.   seed: of the initial weights."""
 
+    own_class = True            # whether a file names the subclass; else it holds layers and connections
+
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int = 0, **options: Any):
         super().__init__(name=name, **options)
         if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -54,6 +56,7 @@ class Model(Layer):
         self.optimizer: Any = None
         self.stop_training = False
         self.precision = "float32"
+        self.answers_in = ""            # precision of evaluation and prediction, where it is another
         self.state = TrainingState(self.seed)
         self.programs = Programs(self)
         self.averages = Averages(self)
@@ -222,8 +225,9 @@ class Model(Layer):
         A second `fit` goes on where the first ended: optimizer state, step and epoch are kept.
         Raises DataError, ShapeError, UsageError before the first step; DivergedError where one meets NaN or infinity.
         """
-        if epochs < 0 or batch_size < 1:
-            raise UsageError("epochs must not be negative, batch_size at least 1", got=f"{epochs}, {batch_size}")
+        if not all(isinstance(n, (int, np.integer)) for n in (epochs, batch_size)) or epochs < 0 or batch_size < 1:
+            raise UsageError("epochs must be a whole number and not negative, batch_size at least 1",
+                             got=f"{epochs!r}, {batch_size!r}")
         state = self.state
         state.seed = state.seed if seed is None else seed
         state.start_epoch()
@@ -243,7 +247,10 @@ class Model(Layer):
                 data, validation_data = fitting.hold_back(data, validation_split, verbose)
             feed = fitting.array_feed(self, data, batch_size, shuffle)
         self.ensure_store()
-        params = {"epochs": epochs, "steps": getattr(feed, "planned", feed.steps_per_epoch), "batch_size": batch_size, "verbose": verbose}
+        steps = getattr(feed, "planned", feed.steps_per_epoch)
+        if steps is None and hasattr(x, "__len__"):
+            steps = -(-len(x) // self.programs.micro_batches)
+        params = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "verbose": verbose}
         return self._run(Loop(self, feed, state, state.epoch + epochs), validation_data, callbacks or (), params)
 
     def _run(self, loop: Loop, validation: Any, callbacks: Iterable[Callback], params: dict[str, Any]) -> History:
@@ -367,8 +374,21 @@ class Model(Layer):
             self.programs.refresh(runner)
         return runner
 
-    def predict(self, x: Any, batch_size: int = WHOLE_BATCH) -> Any:
-        """The outputs for all rows of x: an array, or a list of arrays where the model has several outputs."""
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss of one batch, or [loss, metrics...] where there are metrics; nothing is trained."""
+        batch = batch_of(self, (x, y) if sample_weight is None else (x, y, sample_weight))
+        logs = self._evaluate(batch, batch.rows)
+        return logs if return_dict else list(logs.values()) if len(logs) > 1 else logs["loss"]
+
+    def predict(self, x: Any, batch_size: int = WHOLE_BATCH, verbose: int = 0) -> Any:
+        """The outputs for all rows of x: an array, or a list of arrays where the model has several outputs.
+
+        x: arrays, or an iterable of batches: x alone, or (x, y, ...), of which x is taken.   verbose: 1 says on stderr how many
+        rows there were."""
+        if batch_size < 1:
+            raise UsageError("batch_size must be at least 1", got=repr(batch_size))
+        if fitting.is_stream(x):
+            return self._predict_batches(x, batch_size, verbose)
         data = DataSet(dataset.inputs(self, x), (), None)
         out: list[np.ndarray] = []
         self.ensure_store()
@@ -379,7 +399,20 @@ class Model(Layer):
             out = out or [np.empty((data.rows, *a.shape[1:]), a.dtype) for a in made]
             for whole, a in zip(out, made, strict=True):
                 whole[start:start + len(a)] = a
+        if verbose:
+            print(f"{data.rows:,} rows", file=sys.stderr)
         return out[0] if self.network.single_output else out
+
+    def _predict_batches(self, batches: Iterable[Any], batch_size: int, verbose: int) -> Any:
+        """The outputs for the rows of all batches, one after another."""
+        made = [self.predict(b[0] if isinstance(b, tuple) else b, batch_size) for b in batches]
+        if not made:
+            raise DataError("there is nothing to predict", got="no batches")
+        if verbose:
+            print(f"{len(made):,} batches", file=sys.stderr)
+        if self.network.single_output:
+            return np.concatenate(made)
+        return [np.concatenate(parts) for parts in zip(*made, strict=True)]
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch of any size; the quickest way for few rows.  Several threads may call it."""

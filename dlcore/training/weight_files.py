@@ -70,6 +70,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The weights in a file, by name.  ModelFileError where there are none."""
     from dlcore.deploy import model_file, safetensors
     place = Path(path)
+    if not place.exists():
+        raise ModelFileError("no such model file, file of weights or run folder", where=str(place),
+                             expected="a folder that dlcore train made, a file model.dlc, or what save_weights wrote")
+    if (place / "model.dlc").is_file():         # a run's folder
+        place = place / "model.dlc"
     if place.is_dir() or place.suffix == ".dlc":
         tensors: Mapping[str, np.ndarray] = model_file.read(place)[1]
     else:

@@ -33,6 +33,7 @@ TABLES = {
     "bad.jsonl": '{"a": 1, "label": "x"}\n{"a": 2, "label": }\n',
     "list.jsonl": '{"a": 1, "label": "x"}\n[1, 2]\n',
     "nested.jsonl": '{"a": [1], "label": "x"}\n{"a": [2], "label": "y"}\n',
+    "nohead.csv": "1,2,x\n3,4,y\n",
     "only.csv": "label\nx\ny\n",
     "inf.csv": "a,label\n1,x\n1e999,y\n2,x\n",
     "constant.csv": "a,label\n1,x\n1,y\n1,x\n",
@@ -139,6 +140,10 @@ train tabular --data empty.csv | 4 | the file is empty; empty.csv
 train tabular --data header.csv | 4 | a header and no rows; header.csv
 train tabular --data one.csv | 4 | only one class; one.csv; label x
 TRAIN --label-col nope | 4 | there is no column 'nope'; t.csv; a, b, g, day, label
+TRAIN --label-col lable | 4 | there is no column 'lable'; did you mean 'label'
+train tabular --data nohead.csv --label-col answer | 4 | there is no column 'answer'; the first row was not taken for names; c1
+TRAIN --init nosuch | 4 | no such model file, file of weights or run folder; nosuch
+TRAIN --freeze dens | 3 | no layer to freeze matches; dense; 'dens'
 train tabular --data nolabel.csv | 4 | no column is called as answers usually are; a, b, c; --label-col
 train tabular --data twolabels.csv | 4 | two columns could be the answers; label, class; --label-col
 train tabular --data short.csv | 4 | a row is too short; short.csv, row 3; 3 cells; 2
@@ -157,7 +162,7 @@ train tabular --data constant.csv | 4 | no column has anything to learn from; co
 train tabular --data cut.csv.gz | 4 | cut.csv.gz; gz
 train tabular --data t.dlc | 4 | t.dlc
 TRAIN --test bare.csv | 4 | no column; bare.csv
-TRAIN --test unknown.csv | 4 | a label is none of those; unknown.csv, row 1; perhaps; no, yes
+TRAIN --test unknown.csv | 4 | a label is none of those; unknown.csv, row 2, column 'label'; perhaps; no, yes
 TRAIN --test nosuch.csv | 4 | no such file; nosuch.csv
 TRAIN --folds 3 --group nope | 4 | there is no column 'nope'; --group; a, b, g, day
 TRAIN --folds 3 --group label | 4 | names the column of the answers; --group
@@ -171,6 +176,10 @@ train image-classify --data single | 4 | single
 train image-classify --data pixels | 4 | pixels
 train image-classify --data cut | 4 | train-images-idx3-ubyte
 train image-classify --data uneven | 4 | 3; 2
+train image-classify --data notfinite.npz | 4 | not a finite number; notfinite.npz, x, image 2
+train image-classify --data onehot.npz | 4 | do not fit together; onehot.npz, y; y.argmax(axis=1)
+train image-classify --data flat.npz | 4 | these are not images; flat.npz; x.reshape(-1, height, width)
+train image-classify --data objects.npz | 4 | holds Python objects; objects.npz; y.astype(str)
 train image-classify --data noarrays.npz | 4 | noarrays.npz
 train tabular --data t.csv --lr 1e30 --epochs 3 | 5 | diverged; step; smaller learning rate
 predict nosuch t.csv | 4 | no such model file; nosuch
@@ -187,10 +196,10 @@ predict run t.csv --proba --top-k 2 | 2 | exclude each other
 predict run t.csv --top-k 0 | 2 | --top-k; not a whole number from
 predict numbers t.csv --proba | 2 | no probabilities; --proba
 predict run t.csv -o t.csv | 2 | the output file exists; nothing was written over; t.csv
-predict run t.csv -o no/such/place.csv | 74 | cannot write; no/such/place.csv
+predict run t.csv -o no/such/place.csv | 74 | could not be written; no/such/place.csv
 evaluate run | 2 | Missing argument 'DATA'
 evaluate run bare.csv | 4 | no column 'label'; bare.csv
-evaluate run unknown.csv | 4 | a label is none of those; perhaps; no, yes
+evaluate run unknown.csv | 4 | a label is none of those; unknown.csv, row 2, column 'label'; perhaps; no, yes
 evaluate run t.csv --require accuracy>=2 | 6 | a required quality was missed; accuracy; >= 2
 evaluate run t.csv --require acuracy>=0.5 | 2 | unknown metric 'acuracy'; accuracy
 evaluate run t.csv --by nope | 2 | nope
@@ -268,6 +277,11 @@ def place(tmp_path_factory):
     _pictures(folder)
     _idx(folder)
     np.savez(folder / "noarrays.npz", a=np.zeros(3))
+    images, labels = np.zeros((4, 5, 5), np.float32), np.arange(4)
+    np.savez(folder / "notfinite.npz", x=np.where(np.arange(4)[:, None, None] == 1, np.nan, images), y=labels)
+    np.savez(folder / "onehot.npz", x=images, y=np.eye(4))
+    np.savez(folder / "flat.npz", x=images.reshape(4, 25), y=labels)
+    np.savez(folder / "objects.npz", x=images, y=np.array(["a", "b", "a", "b"], object))
     (folder / "junk.dlc").write_bytes(np.random.default_rng(0).bytes(1000))
     before = os.getcwd()
     os.chdir(folder)

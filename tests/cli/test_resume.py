@@ -98,7 +98,9 @@ def test_what_was_changed_is_named(stopped, table, dlcore_command):
     config = stopped / "config.toml"
     text = config.read_text()
     config.write_text(text.replace("dropout = 0.2", "dropout = 0.3"))
-    assert "configuration was changed" in dlcore_command("resume", stopped, code=3).stderr
+    err = dlcore_command("resume", stopped, code=3).stderr
+    assert "configuration was changed" in err
+    assert "expected  model.dropout = 0.2\n" in err and "got       model.dropout = 0.3\n" in err
     config.write_text(text)
     other = dlcore_command.folder / "other.csv"
     other.write_text(table.read_text().replace("39,", "40,", 1))
@@ -112,6 +114,22 @@ def test_what_was_changed_is_named(stopped, table, dlcore_command):
     lock.write_bytes(before[lock])
     assert {p: p.read_bytes() for p in stopped.rglob("*") if p.is_file() and p.name != "log.txt"} == {
         p: content for p, content in before.items() if p.name != "log.txt"}
+
+
+def test_paths_are_those_of_the_folder_that_the_run_began_in(table, dlcore_command):
+    """Data and the model to begin with, named by relative paths; resumed and verified from another folder."""
+    here = dlcore_command.folder
+    (here / "t.csv").write_text(table.read_text())
+    dlcore_command(*words("t.csv", "first", "--epochs", 1))
+    dlcore_command(*words("t.csv", "second", "--epochs", 1, "--init", "first"))
+    lock = tomllib.loads((here / "second" / "run.lock").read_text())
+    assert list(lock["data"]) == ["t.csv", "first/model.dlc"]
+    (here / "elsewhere").mkdir()
+    dlcore_command.folder = here / "elsewhere"
+    dlcore_command("resume", "../second", "--epochs", "+1")
+    assert "the same bits" in dlcore_command("runs", "verify", "../first").stdout
+    (here / "first" / "model.dlc").write_bytes((here / "second" / "model.dlc").read_bytes())
+    assert "first/model.dlc" in dlcore_command("resume", "../second", "--epochs", "+1", code=4).stderr
 
 
 def test_what_is_no_run_is_refused(dlcore_command):

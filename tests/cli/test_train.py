@@ -151,6 +151,17 @@ def test_predict_gives_a_line_per_row(image_run, mnist, dlcore_command):
     assert [str(p) for p in report["predictions"]] == labels and [str(row[0][0]) for row in report["top"]] == labels
 
 
+def test_several_inputs_are_read_one_after_another(image_run, mnist, table_run, adult, dlcore_command):
+    folder, _ = image_run
+    with gzip.open(mnist / "t10k-images-idx3-ubyte.gz") as file:
+        (dlcore_command.folder / "some.idx3").write_bytes(file.read())
+    labels = dlcore_command("predict", folder, mnist).stdout.split()
+    assert dlcore_command("predict", folder, "some.idx3", mnist / "t10k-images-idx3-ubyte.gz").stdout.split() == 2 * labels
+    test = adult / "test.csv"
+    rows = dlcore_command("predict", table_run, test).stdout
+    assert rows.count("\n") > 10 and dlcore_command("predict", table_run, test, test).stdout == 2 * rows
+
+
 def test_predict_writes_over_nothing(image_run, mnist, dlcore_command):
     folder, _ = image_run
     dlcore_command("predict", folder, mnist, "-o", "labels.txt")
@@ -354,6 +365,23 @@ def test_a_full_disk_ends_with_74_and_keeps_no_half_model(mnist, dlcore_command)
     assert "Traceback" not in done.stderr and "written" in done.stderr
     assert not (dlcore_command.folder / "r" / "model.dlc").exists()
     assert not [p.name for p in (dlcore_command.folder / "r").iterdir() if p.name.startswith(".")]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_before_the_first_step_says_how_to_go_on(dlcore_command, how):
+    """While data is read; SIGINT also where the shell had it ignored, as for a script's background processes."""
+    os.mkfifo(dlcore_command.folder / "slow.csv")           # nobody writes: the reader waits
+    words = [*dlcore_command.words, "train", "tabular", "--data", "slow.csv", "--label-col", "y", "--out", "r"]
+    process = subprocess.Popen(words, cwd=dlcore_command.folder, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    folder, end = dlcore_command.folder / "r", time.monotonic() + 120
+    while not (folder.exists() and (folder / "log.txt").exists()) and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and "Traceback" not in err, err
+    assert "stopped before the first step" in err and "dlcore resume r" in err
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

@@ -158,6 +158,13 @@ def test_npz(tmp_path):
     assert parts.test is None and parts.train.x.dtype == np.float64
 
 
+def test_names_of_npz_in_capitals_and_truth_values(tmp_path):
+    x = np.random.default_rng(0).integers(0, 2, (4, 5, 5)).astype(bool)
+    np.savez(tmp_path / "a.npz", X_train=x, y_train=np.arange(4), X_test=x[:2], y_test=np.arange(2))
+    parts = read_images(tmp_path / "a.npz")
+    assert np.array_equal(parts.train.x, x.astype(np.float32)) and len(parts.test) == 2
+
+
 def test_npz_that_is_refused(tmp_path):
     path = tmp_path / "x.npz"
     for arrays in ({"a": IMAGES}, {"x": IMAGES}, {"x": IMAGES, "y": LABELS[:3]}, {"x": LABELS, "y": LABELS},

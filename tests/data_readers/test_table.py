@@ -26,6 +26,37 @@ def test_a_plain_csv(tmp_path):
     assert "3 rows, 3 columns between commas; the first row names the columns" in t.notes[0]
 
 
+def test_decimal_commas_between_semicolons(tmp_path):
+    t = table(tmp_path, "a;b;c;d\n1,5;1,2,3;x;1\n-2;7;y;2\n;8,1e3;z;3\n")
+    assert t.columns == {"a": ["1.5", "-2", None], "b": ["1,2,3", "7", "8,1e3"], "c": ["x", "y", "z"], "d": ["1", "2", "3"]}
+    assert t.notes[-1] == "decimal commas in a"
+    assert table(tmp_path, 'a,b\n"1,5",2\n"2,5",3\n').columns["a"] == ["1,5", "2,5"]
+
+
+@pytest.mark.parametrize("name", ["SMSSpamCollection", "t.data"])
+def test_tabs_between_cells_that_have_more_commas(tmp_path, name):
+    """As a file without a suffix that tells; the second text has a quotation mark."""
+    t = table(tmp_path, 'ham\tgo, now, or, never\nspam\t"win, a, prize\nham\tyes\n', name)
+    assert t.columns == {"c1": ["ham", "spam", "ham"], "c2": ["go, now, or, never", '"win, a, prize', "yes"]}
+
+
+def test_lines_end_where_editors_end_them(tmp_path):
+    """U+2028, U+0085 and a form feed may stand in a text."""
+    odd = "a\u2028b\x85c\x0cd"
+    t = table(tmp_path, "".join(json.dumps({"text": odd, "n": n}, ensure_ascii=False) + "\r\n" for n in range(3)), "t.jsonl")
+    assert t.columns == {"text": [odd] * 3, "n": [0, 1, 2]} and list(t.lines) == [1, 2, 3]
+    assert table(tmp_path, f"__label__x {odd}\n", "t.ft").columns["label"] == ["x"]
+    assert len(table(tmp_path, f"{odd}\n{odd}\n", "t.txt")) == 2
+
+
+def test_a_list_of_json_objects(tmp_path):
+    t = table(tmp_path, json.dumps([{"a": 1, "b": "x"}, {"a": 2}], indent=1), "t.json")
+    assert t.columns == {"a": [1, 2], "b": ["x", None]} and list(t.lines) == [1, 2]
+    for text, says in (("[{]", "not valid JSON"), ("[1, 2]", "no JSON object"), ("[]", "no columns")):
+        with pytest.raises(DataError, match=says):
+            table(tmp_path, text, "t.json")
+
+
 def test_quoted_cells_with_commas_quotes_and_lines(tmp_path):
     t = table(tmp_path, 'a,b\n"x, y","say ""hi"""\n"two\nlines",3\n"",4\n')
     assert t.columns["a"] == ["x, y", "two\nlines", None] and t.columns["b"] == ['say "hi"', "3", "4"]

@@ -243,6 +243,45 @@ def test_bad_data_is_refused_with_row_and_value():
     assert len(before) == 4
 
 
+def test_class_weights_and_counts_that_cannot_be_meant():
+    model, (x, y) = classifier(), blobs(40)
+    for wrong, says in (([1, 2], "is a dict"), ({9: 2.0}, "names a class"), ({-1: 2.0}, "names a class"),
+                        ({0: -1.0}, "finite weight"), ({0: float("nan")}, "finite weight"), ({"a": 1.0}, "finite weight")):
+        with pytest.raises(UsageError, match=says):
+            model.fit(x, y, class_weight=wrong, verbose=0)
+    for counts in ({"epochs": 1.5}, {"batch_size": 2.5}, {"epochs": "3"}, {"epochs": -1}):
+        with pytest.raises(UsageError, match="whole number"):
+            model.fit(x, y, verbose=0, **counts)
+    for callbacks in (["x"], [dl.Callback]):
+        with pytest.raises(UsageError, match="no callback"):
+            model.fit(x, y, verbose=0, callbacks=callbacks)
+    assert model.state.step == 0
+
+
+def test_a_batch_is_tested_and_batches_are_predicted(capsys):
+    model, (x, y) = classifier(), blobs(50)
+    before = model.get_weights()
+    assert model.test_on_batch(x, y) == model.evaluate(x, y) and model.test_on_batch(x, y, return_dict=True)["loss"] > 0
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+    want = model.predict(x)
+    for batches in ((x[i:i + 16] for i in range(0, 50, 16)), ((x[i:i + 20], y[i:i + 20]) for i in range(0, 50, 20))):
+        np.testing.assert_allclose(model.predict(batches), want, atol=1e-6)
+    assert np.array_equal(model.predict(x, verbose=1), want) and "50 rows" in capsys.readouterr().err
+    with pytest.raises(DataError, match="nothing to predict"):
+        model.predict(iter(()))
+
+
+def test_numbers_as_objects():
+    model, (x, _) = classifier(), blobs(20)
+    mixed = x.astype(object)
+    mixed[0] = [1, 2.5, True] + [0] * (x.shape[1] - 3)
+    assert np.array_equal(model.predict(mixed), model.predict(mixed.astype(np.float32)))
+    for wrong in ("a", None):
+        mixed[1, 0] = wrong
+        with pytest.raises(DataError, match="must hold numbers"):
+            model.predict(mixed)
+
+
 def test_iterables():
     x, y = blobs(rows=40)
 

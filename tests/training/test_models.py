@@ -230,6 +230,43 @@ def test_cross_entropy_is_computed_on_logits(loss, activation, targets):
         np.testing.assert_allclose(weight, made[0][1], atol=2e-6)
 
 
+@pytest.mark.parametrize("end", [[Dense(1, activation="sigmoid")], [Dense(1), Activation("sigmoid")]])
+def test_a_certain_mistake_costs_what_it_should(end):
+    """A sigmoid that is 1 in float32, where the answer is 0: the loss is the logit, and a step has its gradient."""
+    model = dl.Sequential([Input((1,)), *end])
+    model.compile(SGD(1.0), "binary_crossentropy", metrics=["accuracy"])
+    model.set_weights([np.array([[1000.0]]), np.zeros(1)])
+    x, y = np.ones((1, 1), np.float32), np.zeros(1)
+    assert model.evaluate(x, y) == [1000.0, 0.0] and model.predict(x) == 1
+    assert model.train_on_batch(x, y)[0] == 1000.0
+    assert model.get_weights()[0] == 999.0          # the gradient of the logit is sigmoid - answer = 1
+
+
+def test_numpy_cannot_compute_with_tensors():
+    model = dl.Sequential([Dense(2, input_shape=(3,))])
+    model.compile("adam", lambda t, p: np.mean((p - t) ** 2))
+    with pytest.raises(UsageError, match="has no numbers yet(.|\n)*dlcore.ops"):
+        model.train_on_batch(normal(4, 3), normal(4, 2))
+
+
+def test_misspelt_names_are_guessed():
+    for make, guess in ((lambda: Dense(3, activation="reul"), "relu"),
+                        (lambda: Dense(3, kernel_initializer="he_norml"), "he_normal"),
+                        (lambda: losses.get("mean_squared_eror"), "mean_squared_error"),
+                        (lambda: dl.Sequential([Dense(2, input_shape=(3,))]).compile("adm", "mse"), "adam"),
+                        (lambda: dl.Sequential([Dense(2, input_shape=(3,))]).compile("adam", "mse", ["acuracy"]), "accuracy")):
+        with pytest.raises(UsageError, match=f"did you mean '{guess}'"):
+            make()
+
+
+def test_losses_have_a_public_place():
+    from dlcore.losses import CategoricalCrossentropy, Huber
+    assert CategoricalCrossentropy is losses.CategoricalCrossentropy and dl.losses.Huber is Huber
+    assert set(dl.losses.__all__) == {c.__name__ for c in (losses.Loss, *losses.LOSSES.values())}
+    with pytest.raises(AttributeError, match="dlcore.losses"):
+        _ = dl.losses.Hubert
+
+
 def test_shared_layers_and_frozen_ones():
     x = Input((4,))
     shared = Dense(4, activation="tanh")

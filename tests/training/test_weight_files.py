@@ -49,13 +49,21 @@ def test_only_what_fits(tmp_path):
 
 
 def test_what_cannot_be_read(tmp_path):
-    with pytest.raises(ModelFileError, match="cannot be read"):
+    with pytest.raises(ModelFileError, match="no such model file"):
         model().load_weights(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ModelFileError):
         model().load_weights(tmp_path / "bad.safetensors")
     with pytest.raises(UsageError, match="without shapes"):
         dl.Sequential([Dense(3)]).load_weights(tmp_path / "bad.safetensors")
+
+
+def test_a_run_folder_gives_its_models_weights(tmp_path):
+    one, other = model(), model(seed=1)
+    (tmp_path / "run").mkdir()
+    one.save(tmp_path / "run" / "model.dlc")
+    (tmp_path / "run" / "config.toml").write_text("")
+    assert len(other.load_weights(tmp_path / "run")) == 4 and equal(one, other)
 
 
 def test_freeze():
