@@ -22,10 +22,12 @@ CASES = [
     case("other-values", 1, 20, 25, 2, 2, 12, 20, scale=0.7),
     case("wide", 1, 33, 65, 1, 1, 128),
     case("wide-causal", 1, 66, 70, 1, 1, 100, causal=True, masked=True),
-    packed("packed", 3, 35, 3, 3, 16, causal=True),
-    packed("packed-grouped", 4, 37, 4, 2, 16, masked=True),
-    packed("packed-wide", 4, 33, 2, 2, 72, causal=True),
+    packed("packed", 4, 35, 2, 2, 16, causal=True),
+    packed("packed-grouped", 8, 17, 2, 1, 16, masked=True),
+    packed("packed-wide", 8, 17, 1, 1, 72, causal=True),
 ]
+
+SHUFFLED = ("a-tile", "causal", "wide", "packed")  # warps in random order, which takes longer
 
 
 def error(found, wanted) -> float:
@@ -42,7 +44,7 @@ def test_values_and_gradients(case):
     kernels = {s.kernel for s in program.steps}
     assert f"attention_forward_{width}" in kernels
     assert kernels & {f"attention_queries_{width}", f"packed_attention_gradient_{width}"}
-    instance = start(made, program, shuffle=2)
+    instance = start(made, program, shuffle=2 if case.id in SHUFFLED else None)
     instance.run(*segments(program))
     assert error(instance["out0"], case.expected()[0]) < 1e-2
     wanted = case.gradients(*douts(case))
