@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dlcore.cli import options
-from dlcore.cli.console import Console, result_json
+from dlcore.cli.console import result_json
 from dlcore.cli.errors import writing
 from dlcore.cli.options import Finite
 from dlcore.errors import UsageError
@@ -111,9 +111,6 @@ def write(
     """Text to standard output."""
     prompt = estimator.opening if prompt is None else sys.stdin.read() if prompt == "-" else prompt
     chosen = {name: value for name, value in given.items() if value is not None}
-    if (tokens := len(estimator.encode(prompt))) > estimator.context:
-        read = f"the prompt has {tokens:,} tokens, of which the model sees the last {estimator.context:,}"
-        Console(quiet=bool((click.get_current_context().obj or {}).get("quiet"))).say("prompt", read)
     begin, text = time.perf_counter(), prompt
     pieces = estimator.stream(prompt, max_new, stop=stop, **chosen)
     first = next(pieces, "")  # what is wrong with the prompt is said before anything is written
