@@ -75,4 +75,7 @@ def test_what_is_refused(tmp_path, capsys, encoder):
     assert "not trained" in capsys.readouterr().err
     assert run(["predict", encoder, "--proba"]) == 2
     assert run(["generate", encoder]) == 2
+    (tmp_path / "x.csv").write_text("text,label\nmy card,a\nthe money,b\n")
+    assert run(["evaluate", encoder, str(tmp_path / "x.csv")]) == 2
+    assert run(["profile", encoder, "--train"]) == 2
     assert run(["export", encoder, "--to", "safetensors", "-o", str(tmp_path)]) == 2
