@@ -204,3 +204,23 @@ def test_as_it_is_typed(digits, tmp_path, capsys):
     assert "0, 1, 2" in capsys.readouterr().err
     assert run(["train", "gan", "--data", data, "--set", "model.loss=l1", "--set", "train.critic-steps=0"]) == 3
     assert "2 problems" in capsys.readouterr().err
+
+
+def test_pictures_from_files(tmp_path, capsys):
+    """A folder of pictures without labels, one of them cut short; and one picture by itself."""
+    folder, rng = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (9, 8, 3), np.uint8)).save(folder / f"{i}.png")
+    whole = (folder / "1.png").read_bytes()
+    (folder / "bad.png").write_bytes(whole[:len(whole) // 2])
+    out, words = str(tmp_path / "run"), ["train", "gan", "--data", str(folder), "--epochs", "1", "--set", "model.filters=[4, 8]"]
+    assert run([*words, "--out", out]) == 4 and "bad.png" in capsys.readouterr().err
+    assert run([*words, "--out", out, "--skip-bad", "--size", "8"]) == 0
+    assert "1 " in capsys.readouterr().err
+    assert run(["evaluate", out, str(folder)]) == 4 and "bad.png" in capsys.readouterr().err
+    assert run(["evaluate", out, str(folder), "--skip-bad", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 40 and set(found["metrics"]) == {"real", "fake"}
+    assert run(["predict", out, str(folder / "3.png")]) == 0 and len(capsys.readouterr().out.split()) == 1
+    assert run([*words, "--skip-bad", "--set", "model.conditional=true"]) == 4
