@@ -10,7 +10,7 @@ from PIL import Image
 import dlcore as dl
 from dlcore.cli.main import run
 from dlcore.data.images import read_images
-from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.errors import DataError, DivergedError, ModelFileError, UsageError
 from dlcore.runtime import set_threads
 from dlcore.tasks import GAN
 from dlcore.tasks.judge import Judge
@@ -103,6 +103,18 @@ def test_what_does_not_go_with_it(digits, tmp_path):
     model.save(tmp_path / "g.dlc")
     with pytest.raises(UsageError, match="classifier of images"):
         GAN(**{**SMALL, "judge": str(tmp_path / "g.dlc")}).fit(digits[0])
+
+
+def test_labels_that_are_none_are_refused_before_the_training(digits):
+    with pytest.raises(DataError, match="continuous"):
+        GAN(**{**SMALL, "judge": "lenet"}).fit(digits[0], np.linspace(0, 1, len(digits[0])))
+
+
+def test_a_training_that_diverges_says_where(digits):
+    model = GAN(**{**SMALL, "optimizer": "sgd", "lr": 1e30})
+    with pytest.raises(DivergedError, match="diverged at step"):
+        model.fit(digits[0])
+    assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
 def test_a_file_holds_everything(conditional, digits, tmp_path):
