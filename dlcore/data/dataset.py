@@ -59,7 +59,7 @@ def together(parts: Sequence[Dataset]) -> Dataset:
         return Dataset(np.concatenate([np.asarray(part.x) for part in parts]), None, sources, (note,))
     tables: list[Table] = [part.x for part in parts if not isinstance(part.x, np.ndarray)]
     shared = [name for name in tables[0].names if all(name in table.columns for table in tables)]
-    columns = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}
+    columns: dict[str, Any] = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}
     lines = [line for table in tables for line in table.lines]
     return Dataset(replace(tables[0], columns=columns, lines=lines, source=sources), None, sources, (note,), first.label)
 
