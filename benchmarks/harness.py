@@ -40,12 +40,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Runner:
-    """One row of the table: a library (`peer`), how it runs (`mode`), its script, and the parts that it can do."""
+    """One row of the table: a library (`peer`), how it runs (`mode`), its script, and the parts that it can do.
+
+    precision: of its products, where the rows of a case differ in it; rows are compared with those of the same."""
 
     peer: str
     mode: str
     script: str
     parts: tuple[str, ...]
+    precision: str = ""
 
     def __str__(self) -> str:
         return f"{self.peer} {self.mode}"
@@ -72,6 +75,7 @@ class Worker:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
         self.samples: list[float] = []
+        self.memory = 0.0  # the most that the process held so far, MiB
         try:
             self.about = self._answer()
         except RuntimeError:
@@ -83,7 +87,9 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
         self.process.stdin.flush()
-        self.samples += self._answer()["samples"]
+        answer = self._answer()
+        self.samples += answer["samples"]
+        self.memory = answer["memory"]
 
     def stop(self) -> None:
         """End the process, which ends at the end of its input."""
@@ -133,6 +139,7 @@ class Report:
         lines = [f"# {self.workload.upper()}, microseconds per step: median [min-max]", ""]
         for threads in sorted({record["threads"] for record in self.records}):
             lines += [f"## {threads} thread{'s' * (threads > 1)}", "", *self._table(threads), ""]
+        lines += ["## Most memory of a process, MiB", "", *self._memory(), ""]
         lines += [
             "## Limits of the machine in this run",
             "",
@@ -167,11 +174,24 @@ class Report:
                     else ""
                 )
             rows.append(f"| {runner} | " + " | ".join(cells) + " |")
-        rows.append(
-            "| *dlcore against the best peer* | " + " | ".join(self._ratio(records, case) for case in cases) + " |"
-        )
+        for precision in sorted({record.get("precision", "") for record in records}):
+            alike = [record for record in records if record.get("precision", "") == precision]
+            words = f"dlcore against the best peer{precision and ', ' + precision}"
+            rows.append(f"| *{words}* | " + " | ".join(self._ratio(alike, case) for case in cases) + " |")
         limits = {record["case"]: record["limit"] for record in records}
         rows.append("| *limit* | " + " | ".join(micro(limits[case]) if limits[case] else "" for case in cases) + " |")
+        return rows
+
+    def _memory(self) -> list[str]:
+        """A row per runner: the largest of its processes, over numbers of threads."""
+        cases = list(dict.fromkeys(record["case"] for record in self.records))
+        rows = ["| | " + " | ".join(cases) + " |", "| --- |" + " --- |" * len(cases)]
+        for runner in dict.fromkeys(record["runner"] for record in self.records):
+            found = [
+                max((r["memory"] for r in self.records if (r["runner"], r["case"]) == (runner, case)), default=0)
+                for case in cases
+            ]
+            rows.append(f"| {runner} | " + " | ".join(str(most or "") for most in found) + " |")
         return rows
 
     @staticmethod
@@ -266,12 +286,14 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
                     "runner": str(runner),
                     "peer": runner.peer,
                     "mode": runner.mode,
+                    "precision": runner.precision,
                     "threads": threads,
                     "median": statistics.median(worker.samples),
                     "min": min(worker.samples),
                     "max": max(worker.samples),
                     "samples": len(worker.samples),
                     "limit": case.flops / peak if peak else 0.0,
+                    "memory": round(worker.memory),
                     **worker.about,
                 }
             )
@@ -301,6 +323,8 @@ def main(
     parser.add_argument("--rounds", type=int, default=10, help="turns of each worker [10]")
     parser.add_argument("--seconds", type=float, default=0.5, help="seconds of a turn [0.5]")
     parser.add_argument("--case", action="append", help="only cases whose name holds this text")
+    parser.add_argument("--runner", action="append", help="only runners of this name, such as 'torch medium'")
+    parser.add_argument("--name", default=workload, help="name of the result's files [the workload's]")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results [benchmarks/results]")
     options = parser.parse_args(arguments)
     pythons = {"dlcore": options.dlcore, **dict(text.split("=", 1) for text in options.peer)}
@@ -308,8 +332,9 @@ def main(
     if unknown:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     runners = [runner for runner in runners if runner.peer in pythons]
+    runners = [runner for runner in runners if not options.runner or str(runner) in options.runner]
     cases = [case for case in cases if not options.case or any(text in str(case) for text in options.case)]
-    report = Report(workload, machine(), options.rounds, options.seconds)
+    report = Report(options.name, machine(), options.rounds, options.seconds)
     counts = [int(text) for text in options.threads.split(",")]
     for threads in counts:
         report.limits += limits(threads)

@@ -44,6 +44,8 @@ class Threshold(click.ParamType):
     " sensitivity + specificity.",
 )
 @click.option("--worst", type=options.Whole(min=1), metavar="N", help="Show the N rows that are most wrong.")
+@click.option("--beam", type=options.Whole(min=1, max=64), metavar="K",
+              help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @options.require_option
@@ -59,6 +61,7 @@ def command(
     by: str | None,
     threshold: float | str | None,
     worst: int | None,
+    beam: int | None,
     seed: int,
     report: bool,
     require: tuple[str, ...],
@@ -81,6 +84,7 @@ def command(
     wanted = options.requirements(require)
     options.use_threads(threads)
     estimator, task = open_task(model)
+    options.use_beam(estimator, beam)
     part = task.read(data, label_col=label_col, text_col=text_col, like=estimator).held_out()
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     say_notes(console, part.notes)

@@ -39,6 +39,8 @@ def _execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, st
     from dlcore.training.backup import BackupAndRestore
 
     parts, estimator = prepare(console, plan)
+    if plan.folded and not getattr(estimator, "foldable", True):
+        raise ConfigError("this task has no folds", where="data.folds", got=plan.task.name, hint="leave out --folds")
     rows = folds.Rows.of(plan, parts, estimator) if plan.folded else None
     if rows is not None:
         parts = parts._replace(train=rows.train)
@@ -143,12 +145,12 @@ def cross_validated(console: Console, folder: RunFolder, rows: Any, estimator: A
 def read(console: Console, plan: Plan) -> Any:
     """The training data's parts; `--test` takes the place of a test part that the data has."""
     data = plan.sections["data"]
-    columns = {"label_col": data["label-col"], "text_col": data["text-col"]}
-    columns |= {key.replace("-", "_"): data[key] for key in ("size", "skip-bad") if data.get(key)}
+    columns = plan.reading()
     parts = plan.task.read(data["train"], **columns)
     console.say("data", *parts.train.notes)
     if data["test"]:
-        test = plan.task.read(data["test"], **columns).held_out()
+        whole = {key: value for key, value in columns.items() if key != "split"}  # a test file is not divided
+        test = plan.task.read(data["test"], **whole).held_out()
         parts = parts._replace(test=test)
     if parts.test is not None:
         console.say("test", f"{len(parts.test):,} rows of {parts.test.source}: measured once, at the end")

@@ -12,13 +12,17 @@ from dlcore.cli.console import result, result_json
 from dlcore.errors import UsageError
 
 
-@click.command(short_help="Turn a trained model into one file for another world (C99).", no_args_is_help=True)
+@click.command(short_help="Turn a trained model into files for another world.", no_args_is_help=True)
 @click.argument("model")
 @click.option(
-    "--to", "form", type=click.Choice(["c"]), required=True, help="c: one C99 file without malloc, libm alone."
+    "--to",
+    "form",
+    type=click.Choice(["c", "safetensors"]),
+    required=True,
+    help="c: one C99 file without malloc, libm alone.  safetensors: a folder for Hugging Face's libraries.",
 )
 @click.option(
-    "-o", "--out", required=True, metavar="FILE", help="File to write; its stem is the prefix of the C names."
+    "-o", "--out", required=True, metavar="FILE", help="File (its stem is the prefix of the C names) or folder to write."
 )
 @click.option(
     "--data",
@@ -30,7 +34,8 @@ from dlcore.errors import UsageError
 def command(model: str, form: str, out: str, data: str, as_json: bool) -> None:
     """Export MODEL, a run folder or a model file, and print the greatest difference to predict_proba.
 
-    model.c has one function: void model_predict(const float *x, float *out).
+    model.c has one function: void model_predict(const float *x, float *out).  A folder, of models of the shapes of GPT-2, BERT and
+    Llama, has config.json, model.safetensors and tokenizer.json.
     """
     from dlcore.cli.model import open_model
     from dlcore.deploy import c
@@ -41,6 +46,9 @@ def command(model: str, form: str, out: str, data: str, as_json: bool) -> None:
         hint = "remove it first, or choose another -o"
         raise UsageError("the output file exists; nothing was written over", where=out, hint=hint)
     loaded = open_model(model)
+    if form == "safetensors":
+        folder(loaded, model, out, data, as_json)
+        return
     made = c.export(loaded, out, samples(loaded, data or tested_on(model)))
     if as_json:
         result_json(
@@ -62,6 +70,19 @@ def command(model: str, form: str, out: str, data: str, as_json: bool) -> None:
         result("not compared with predict_proba: there is no C compiler here")
     else:
         result(f"greatest difference to predict_proba on {made.samples} samples: {made.difference:.1e}")
+
+
+def folder(loaded: Any, model: str, out: str, data: str, as_json: bool) -> None:
+    """A folder of Hugging Face's kind."""
+    from dlcore.tasks.pretrained import to_pretrained
+
+    if data:
+        raise UsageError("a folder of weights is not compared with anything", where="--data", hint="leave it out")
+    files = to_pretrained(loaded, out)
+    if as_json:
+        result_json({"model": model, "folder": out, "files": files})
+    else:
+        result(f"{out}: {', '.join(files)}")
 
 
 def tested_on(model: str) -> str:

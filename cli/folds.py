@@ -12,7 +12,7 @@ from dlcore.cli.console import Console, number
 from dlcore.cli.errors import similar, writing
 from dlcore.data.folds import order_of
 from dlcore.data.table import Table
-from dlcore.errors import DataError
+from dlcore.errors import DataError, UsageError
 from dlcore.tasks import cross_validate
 
 if TYPE_CHECKING:
@@ -37,6 +37,13 @@ class Rows:
     def of(cls, plan: Plan, parts: Parts, estimator: Any) -> Rows:
         """Columns looked up and folds tried before anything is trained.  Raises DataError and UsageError."""
         data, train = plan.sections["data"], parts.train
+        if train.y is None:
+            raise UsageError(
+                "data without answers are not divided in folds",
+                where="--folds",
+                got=plan.task.name,
+                hint="a series: train with several values of --split" if plan.task.name == "series" else "leave it out",
+            )
         groups = order = None
         if data["time-order"]:
             name = data["time-order"]

@@ -35,7 +35,7 @@ def text(plan: Plan, data: Mapping[str, str] | None = None) -> str:
             "architecture": platform.machine(),
             "device": device_kind(),
             "level": kernel_table().level,
-            "precision": "float32",
+            "precision": plan.sections["train"].get("precision", "float32"),
             "threads": default_threads(),
         },
         "data": data or {},

@@ -27,7 +27,7 @@ VERBS = {
     "info": "Show what a model file or a run folder holds.",
     "runs": "List, compare, draw, verify and clean run folders.",
     "import": "Make a model file of a network that another program trained.",
-    "export": "Turn a trained model into one file for another world (C99).",
+    "export": "Turn a trained model into files for another world (C99, safetensors).",
     "tune": "Search for settings under a budget of time and size.",
     "config": "Make, show, check and compare configurations.",
     "data": "Check, show, split, convert and fetch data.",

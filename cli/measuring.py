@@ -235,6 +235,8 @@ def gap_lines(gaps: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 def worst_rows(part: Dataset, evaluation: Evaluation, count: int) -> list[dict[str, Any]]:
     """The rows that are most wrong: their place in the source, cells where there are any, answer and prediction."""
+    import numpy as np
+
     found = []
     classifier = evaluation.kind == "classifier"
     for row in evaluation.worst(count).tolist():
@@ -249,7 +251,7 @@ def worst_rows(part: Dataset, evaluation: Evaluation, count: int) -> list[dict[s
             entry |= {"answer": float(true), "predicted": float(pred), "error": float(pred - true)}
         if hasattr(part.x, "columns"):
             entry["cells"] = {name: _cell(column[row]) for name, column in part.x.columns.items()}
-        elif isinstance(part.x[row], str):
+        elif isinstance(part.x, np.ndarray) and isinstance(part.x[row], str):
             entry["cells"] = {"text": part.x[row]}
         found.append(entry)
     return found

@@ -160,6 +160,15 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     return device(command)
 
 
+def use_beam(estimator: Any, beam: int | None) -> None:
+    """Tell a model that searches how many results to follow."""
+    if beam is not None:
+        if "beam" not in (estimator.get_params() if hasattr(estimator, "get_params") else ()):
+            raise UsageError("this model does not search", where="--beam", got=str(getattr(estimator, "task", "")),
+                             hint="leave it out")
+        estimator.set_params(beam=beam)
+
+
 def use_threads(threads: int | None) -> None:
     """Tell the thread team how many members may work."""
     if threads is not None:
@@ -215,7 +224,7 @@ OPTIMIZERS = (
 )  # fmt: skip
 
 
-def _list(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+def as_list(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
     return list(value) or None
 
 
@@ -237,13 +246,14 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ema", type=Finite(0, 1, closed=True), metavar="MOMENTUM",
             help="Keep averages of the weights, and use them: 0.999.",
         ),
+        click.option("--precision", type=click.Choice(("float32", "bf16")), help="Of the products of training steps."),
         click.option(
             "--monitor", metavar="METRIC",
             help="What early stopping and the kept weights go by.  [default: val_loss]",
         ),
         click.option("--init", metavar="MODEL", help="Model file whose weights to begin with, where they fit."),
         click.option(
-            "--freeze", multiple=True, metavar="LAYER-PATTERN", callback=_list,
+            "--freeze", multiple=True, metavar="LAYER-PATTERN", callback=as_list,
             help="Layers that are not trained: dense_*; may be repeated.",
         ),
     )):  # fmt: skip

@@ -24,6 +24,11 @@ KEYS = {
     "augment": ("data", "augment"),
     "size": ("data", "size"),
     "skip_bad": ("data", "skip-bad"),
+    "input": ("data", "input"),
+    "horizon": ("data", "horizon"),
+    "target": ("data", "targets"),
+    "time_col": ("data", "time-col"),
+    "split": ("data", "split"),
     "folds": ("data", "folds"),
     "fold_kind": ("data", "fold-kind"),
     "group": ("data", "group"),
@@ -40,6 +45,7 @@ KEYS = {
     "clip": ("train", "clip"),
     "accumulate": ("train", "accumulate"),
     "ema": ("train", "ema"),
+    "precision": ("train", "precision"),
     "monitor": ("train", "monitor"),
     "init": ("train", "init"),
     "freeze": ("train", "freeze"),
@@ -80,6 +86,16 @@ class Plan:
             if (section, key) not in READING | SAVING
         }
 
+    def reading(self) -> dict[str, Any]:
+        """What the task's `read` is told besides the source."""
+        data = self.sections["data"]
+        told = {key: data[key] for key in COLUMNS}
+        told |= {key: data[key] for key in READER_KEYS if data.get(key)}
+        told |= {f"{key}-col": data[key] for key in LANGUAGES if data.get(key)}
+        if data.get("test-split") and not data["test"]:
+            told["test-split"] = data["test-split"]
+        return {key.replace("-", "_"): value for key, value in told.items()}
+
     @property
     def folded(self) -> bool:
         """Whether there is a cross-validation before the training."""
@@ -101,7 +117,11 @@ class Plan:
 FILES = {("data", "train"), ("data", "test")}  # the reader's own lines name them
 SAVING = {("train", "save-every"), ("train", "keep")}
 FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order")}
-READING = FILES | FOLDING | {("data", key) for key in ("label-col", "text-col", "size", "skip-bad")}
+COLUMNS = ("label-col", "text-col")
+# keys that only some tasks have, for their `read`
+READER_KEYS = ("size", "skip-bad", "time-col", "columns", "gaps", "split")
+LANGUAGES = ("source", "target")            # what both the reader and the estimator are told
+READING = FILES | FOLDING | {("data", key) for key in (*COLUMNS, *READER_KEYS)}
 
 
 def make(name: str, options: Mapping[str, Any], settings: Sequence[str], arch: str | None, preset: str | None) -> Plan:

@@ -31,10 +31,10 @@ class _Clock(Callback):
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
-        self.steps = 0
+        self.steps = self.epochs = 0
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        self.steps = int(self.params["steps"])
+        self.steps, self.epochs = int(self.params["steps"]), int(self.params["epochs"])
         self._begin = self._last = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
@@ -56,7 +56,7 @@ def dry_run(console: Console, plan: Plan, parts: Parts, estimator: Any) -> dict[
     # the first step also plans and binds its program
     step = min(clock.seconds)
     epoch = clock.steps * step + validation
-    epochs = settings["train"]["epochs"]
+    epochs = clock.epochs
     memory = _memory(network)
     report = {
         "dry_run": True,
@@ -125,7 +125,10 @@ def overfit(console: Console, plan: Plan, parts: Parts, estimator: Any, batches:
 
     train, seed = parts.train, plan.sections["train"]["seed"]
     wanted = min(batches * plan.sections["train"]["batch"], len(train))
-    rows = train.take(np.sort(shuffled(len(train), seed)[:wanted]))
+    chosen = np.sort(shuffled(len(train), seed)[:wanted])
+    if hasattr(train.x, "part"):  # of a series so many windows, which follow each other
+        chosen = np.arange(min(len(train), wanted + estimator.input + estimator.horizon - 1))
+    rows = train.take(chosen)
     freed = {"val_split": 0.0, "dropout": 0.0, "weight_decay": 0.0, "patience": 0, "schedule": "constant"}
     if ("train", "epochs") not in plan.given:
         freed["epochs"] = PATIENT_EPOCHS

@@ -60,10 +60,7 @@ def costs(estimator: Any, rows: int, result: Mapping[str, Any]) -> dict[str, Any
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "parameters": estimator.model.count_params(),
     }
-    steps = [(s.batch, program) for s, program in estimator.model.programs.cache.items() if s.kind == "train"]
-    if steps:
-        batch, program = max(steps, key=lambda step: step[0])
-        each = sum(row["flops"] for row in program.table()) / batch
+    if each := estimator.model.programs.step_flops():
         found |= {"flops_per_row": each, "flops": each * rows * result["epochs"]}
     return found
 
@@ -75,8 +72,8 @@ def write(
     from dlcore import __version__
     from dlcore.report import Report
 
-    if evaluation is not None and part is not None:
-        measured = f"{measured or part.source or 'data'}: {evaluation.rows:,} rows"
+    if part is not None and (evaluation is not None or hasattr(estimator, "charts")):
+        measured = f"{measured or part.source or 'data'}: {len(part) if evaluation is None else evaluation.rows:,} rows"
     task, arch = run.config.get("task", ""), run.config.get("model", {}).get("arch", "")
     page = Report(
         name=str(run.path),
@@ -86,7 +83,9 @@ def write(
         rows=run.rows,
         best_epoch=int(run.best.get("epoch", 0)),
         evaluation=evaluation,
+        scores=_scores(run) if evaluation is None else {},
         measured=measured,
+        charts=estimator.charts(part) if part is not None and hasattr(estimator, "charts") else "",
         examples=examples(part, evaluation) if evaluation is not None and part is not None else (),
         train_rows=int(run.result.get("train_rows", 0)),
         cost=cost_lines(run.result),
@@ -95,6 +94,12 @@ def write(
         lock=(run.path / LOCK).read_text(encoding="utf-8"),
     )
     records.write_whole(run.path / records.REPORT, page.html())
+
+
+def _scores(run: records.Record) -> dict[str, float]:
+    """What was measured on the test part, by name."""
+    found = run.result.get("metrics", {})
+    return {name.removeprefix("test_"): value for name, value in found.items() if name.startswith("test_")}
 
 
 def examples(part: Dataset, evaluation: Evaluation) -> list[Example]:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 from dlcore.cli import folds, lock, options, run_folder
 from dlcore.cli import plan as plans
@@ -118,7 +118,7 @@ def started(
         for value in dimension.extremes():
             trial.plan({key: value})
     place = run_folder.choose(out, f"{base.task.name}-tune")
-    parts = base.task.read(base.sections["data"]["train"], **_columns(base))
+    parts = base.task.read(base.sections["data"]["train"], **base.reading())
     check_metric(metric, recipe.measured(base.task.create(parts.train, base.arch, **base.options())))
     text = lock.text(base, {source: lock.data_hash(source) for source in lock.sources(base)})
     folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
@@ -174,7 +174,7 @@ def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[
     console.open_log(search.folder.open_log())
     console.say("tune", f"{search.folder.path} · {search.metric}, {search.direction}d · {_limits(budget, workers)}")
     console.say("space", *[f"{key} {_shown(dimension)}" for key, dimension in search.space.items()])
-    parts = base.task.read(base.sections["data"]["train"], **_columns(base))
+    parts = base.task.read(base.sections["data"]["train"], **base.reading())
     before = _forget_unfinished(search)
     claims = multiprocessing.get_context("fork").Value("q", -1 if budget.trials is None else budget.trials)
     seed = base.sections["train"]["seed"] + before
@@ -336,18 +336,6 @@ def _write_table(search: Search) -> int:
             last = trial.value if trial.value is not None else trial.intermediate_values.get(trial.last_step, "")
             out.writerow([trial.number + 1, trial.state.name.lower(), last, *settings, seconds])
     return len(trials)
-
-
-class Columns(TypedDict):
-    """What a task's `read` is told of the columns."""
-
-    label_col: str
-    text_col: str
-
-
-def _columns(plan: plans.Plan) -> Columns:
-    data = plan.sections["data"]
-    return {"label_col": data["label-col"], "text_col": data["text-col"]}
 
 
 def _limits(budget: Budget, workers: int) -> str:

@@ -20,11 +20,19 @@ _PUBLIC = {
     "AdamW": "dlcore.optim",
     "Augment": "dlcore.data.augment",
     "Autoencoder": "dlcore.tasks",
+    "GAN": "dlcore.tasks",
+    "Detector": "dlcore.tasks",
+    "read_detection": "dlcore.data.detection",
     "ImageClassifier": "dlcore.tasks",
+    "SeriesForecaster": "dlcore.tasks",
     "TabularClassifier": "dlcore.tasks",
     "TabularRegressor": "dlcore.tasks",
     "TextClassifier": "dlcore.tasks",
     "MultiLabelTextClassifier": "dlcore.tasks",
+    "TextEmbedder": "dlcore.tasks",
+    "Translator": "dlcore.tasks",
+    "from_pretrained": "dlcore.tasks.pretrained",
+    "to_pretrained": "dlcore.tasks.pretrained",
     "cross_validate": "dlcore.tasks.cross_validate",
     "load": "dlcore.deploy.load",
     "Graph": "dlcore.graph",
@@ -55,12 +63,24 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore import errors, graph, layers, losses, metrics, ops, optim
     from dlcore.data.augment import Augment
+    from dlcore.data.detection import read_detection
     from dlcore.deploy.load import load
     from dlcore.graph import Graph, plan
     from dlcore.optim import SGD, Adam, AdamW
     from dlcore.runtime.device import set_device
-    from dlcore.tasks import Autoencoder, ImageClassifier, TabularClassifier, TabularRegressor
+    from dlcore.tasks import (
+        GAN,
+        Autoencoder,
+        Detector,
+        ImageClassifier,
+        SeriesForecaster,
+        TabularClassifier,
+        TabularRegressor,
+        TextEmbedder,
+        Translator,
+    )
     from dlcore.tasks.cross_validate import cross_validate
+    from dlcore.tasks.pretrained import from_pretrained, to_pretrained
     from dlcore.training.callbacks import Callback
     from dlcore.training.history import History
     from dlcore.training.model import Model, Sequential

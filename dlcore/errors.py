@@ -94,9 +94,10 @@ class GateError(DlcoreError):
 
 
 class DeviceError(DlcoreError, RuntimeError):
-    """A device, CPU level or precision that was asked for is not here."""
+    """A device, CPU level or precision that was asked for is not here, or is full: then `share` of what was asked for is free."""
 
     code, exit_code = "DL-G01", 7
+    share = 0.0
 
 
 class WriteError(DlcoreError, OSError):

@@ -1,8 +1,8 @@
-"""MNIST, two layers of 512 with dropout, 20 epochs: the task's defaults beside the same network in PyTorch.
+"""MNIST, two layers of 512 with dropout, 20 epochs: the task's defaults beside the same network in PyTorch and Keras.
 
-    python benchmarks/quality/mnist_mlp.py DATA [--seeds 0,1,2] [--epochs 20] [--peers torch] [--out FOLDER]
+    python benchmarks/quality/mnist_mlp.py DATA [--seeds 0,1,2] [--epochs 20] [--peers torch,keras] [--out FOLDER]
 
-DATA is a folder of MNIST's idx files.  Both train on the same rows (a tenth is kept for validation and used for nothing
+DATA is a folder of MNIST's idx files.  All train on the same rows (a tenth is kept for validation and used for nothing
 here), with the same batch size, learning rates, dropout and optimizer; the test part is measured once, at the end.
 Keras publishes 98.40 % after 20 epochs for this network in its example `mnist_mlp`.
 """
@@ -60,12 +60,32 @@ def torch(parts: Parts, epochs: int, seed: int) -> float:
     return float((predicted == parts.test.y).mean())
 
 
+def keras(parts: Parts, epochs: int, seed: int) -> float:
+    """The same in Keras, by `fit` on float32 arrays in memory."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras as k
+
+    p = ImageClassifier()
+    k.utils.set_random_seed(seed)
+    rows, _ = split(len(parts.train), p.val_split, seed, parts.train.y.astype(np.int64))
+    x = parts.train.x[rows].reshape(len(rows), -1).astype(np.float32) / 255
+    layers: list[Any] = [k.Input((784,))]
+    for width in p.hidden:
+        layers += [k.layers.Dense(width, activation="relu", kernel_initializer="he_uniform"), k.layers.Dropout(p.dropout)]
+    model = k.Sequential([*layers, k.layers.Dense(10)])
+    rate = k.optimizers.schedules.CosineDecay(p.lr, epochs * -(-len(x) // p.batch_size))
+    model.compile(k.optimizers.Adam(rate, epsilon=1e-7), k.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(x, parts.train.y[rows].astype(np.int32), p.batch_size, epochs, verbose=0)
+    test = parts.test.x.reshape(len(parts.test), -1).astype(np.float32) / 255
+    return float((model.predict(test, 1000, verbose=0).argmax(1) == parts.test.y).mean())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--peers", default="torch", help='"" for none')
+    parser.add_argument("--peers", default="torch,keras", help='"" for none')
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     parts = read_images(options.data)

@@ -10,6 +10,7 @@ import numpy as np
 from dlcore.errors import DataError
 
 if TYPE_CHECKING:
+    from dlcore.data.series import Series
     from dlcore.data.table import Table
 
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 class Dataset:
     """Rows of one part of a data set.
 
-    `x`: images (N, H, W) or (N, H, W, C), or a `Table` of N rows; `y`: N answers, or None where there are none;
+    `x`: images (N, H, W) or (N, H, W, C), a `Table` of N rows or a `Series` of N
+    steps; `y`: N answers, or None where there are none;
     `source`: the file or folder; `notes`: what the reader decided, one line each, for the user to see; `label`: the
     column that the answers of a table come from.
     """
 
-    x: np.ndarray | Table
+    x: np.ndarray | Table | Series
     y: np.ndarray | None = None
     source: str = ""
     notes: tuple[str, ...] = field(default=())
@@ -57,6 +59,10 @@ def together(parts: Sequence[Dataset]) -> Dataset:
     sources = f"{first.source}, ..."
     if isinstance(first.x, np.ndarray):
         return Dataset(np.concatenate([np.asarray(part.x) for part in parts]), None, sources, (note,))
+    if hasattr(first.x, "joined"):
+        return replace(first, x=first.x.joined([part.x for part in parts[1:]]), y=None, source=sources, notes=(note,))
+    if not isinstance(first.x, np.ndarray) and not hasattr(first.x, "columns"):
+        raise DataError("several inputs are not one series", where=parts[1].source, hint="give one file")
     tables: list[Table] = [part.x for part in parts if not isinstance(part.x, np.ndarray)]
     shared = [name for name in tables[0].names if all(name in table.columns for table in tables)]
     columns: dict[str, Any] = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}

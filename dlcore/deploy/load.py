@@ -9,9 +9,19 @@ from typing import Any
 from dlcore.deploy.model_file import read
 from dlcore.errors import ModelFileError
 
-_TASKS = {"image-classify": "dlcore.tasks.image_classify", "tabular": "dlcore.tasks.tabular",
-          "char-lm": "dlcore.tasks.language_model", "language-model": "dlcore.tasks.language_model",
-          "text-classify": "dlcore.tasks.text_classify", "autoencode": "dlcore.tasks.autoencode"}
+_TASKS = {
+    "image-classify": "dlcore.tasks.image_classify",
+    "tabular": "dlcore.tasks.tabular",
+    "char-lm": "dlcore.tasks.language_model",
+    "language-model": "dlcore.tasks.language_model",
+    "text-classify": "dlcore.tasks.text_classify",
+    "autoencode": "dlcore.tasks.autoencode",
+    "gan": "dlcore.tasks.gan",
+    "detect": "dlcore.tasks.detect",
+    "series": "dlcore.tasks.series",
+    "embed": "dlcore.tasks.embed",
+    "translate": "dlcore.tasks.translate",
+}
 
 
 def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Any:

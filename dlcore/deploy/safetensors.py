@@ -22,10 +22,14 @@ _PADDING = ".padding."
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
            "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "|u1", "BOOL": "|b1"}
 _NAMES = {np.dtype(text): name for name, text in _DTYPES.items()}
+_READ = {**_DTYPES, "BF16": "<u2"}          # NumPy has no bfloat16: such tensors are read as float32, which holds them exactly
 
 
-def pieces(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None) -> list[bytes | memoryview]:
-    """The file's bytes, in order, for arrays of any shape; nothing is copied but what is not contiguous."""
+def pieces(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None,
+           aligned: bool = True) -> list[bytes | memoryview]:
+    """The file's bytes, in order, for arrays of any shape; nothing is copied but what is not contiguous.
+
+    aligned: False leaves out the tensors that pad, for readers that ask what they are."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     data: list[bytes | memoryview] = []
     end = 0
@@ -41,7 +45,7 @@ def pieces(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None
                         "data_offsets": [end, end + flat.nbytes]}
         data.append(flat.view(np.uint8).data)
         end += flat.nbytes
-        if gap := -end % ALIGNMENT:
+        if aligned and (gap := -end % ALIGNMENT):
             header[f"{_PADDING}{len(header)}"] = {"dtype": "U8", "shape": [gap], "data_offsets": [end, end + gap]}
             data.append(bytes(gap))
             end += gap
@@ -92,7 +96,9 @@ def _header(data: memoryview, where: str) -> tuple[dict[str, Any], memoryview]:
 
 
 def _array(body: memoryview, dtype: str, shape: tuple[int, ...], begin: int, end: int) -> np.ndarray:
-    array = np.frombuffer(body[begin:end], _DTYPES[dtype]).reshape(shape)
+    array = np.frombuffer(body[begin:end], _READ[dtype]).reshape(shape)
+    if dtype == "BF16":
+        array = (array.astype(np.uint32) << 16).view(np.float32)
     array.flags.writeable = False
     return array
 
@@ -105,14 +111,14 @@ def _entry(name: str, value: Any, where: str) -> tuple[str, str, tuple[int, ...]
     if not isinstance(value, dict) or set(value) != {"dtype", "shape", "data_offsets"}:
         raise ModelFileError("the entry of a tensor is malformed", where=place, expected="dtype, shape, data_offsets")
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _DTYPES:
-        raise ModelFileError("this dtype is not known", where=place, expected=", ".join(_DTYPES), got=str(dtype)[:40])
+    if not isinstance(dtype, str) or dtype not in _READ:
+        raise ModelFileError("this dtype is not known", where=place, expected=", ".join(_READ), got=str(dtype)[:40])
     # a zero hides what stands beside it from the size in bytes, but not from NumPy
     if not _sizes(shape) or len(shape) > 16 or math.prod(max(size, 1) for size in shape) > 1 << 48:
         raise ModelFileError("this is not a shape", where=place, got=str(shape)[:80])
     if not _sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise ModelFileError("these are not offsets", where=place, got=str(offsets)[:80])
-    expected = math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize
+    expected = math.prod(shape) * np.dtype(_READ[dtype]).itemsize
     if offsets[1] - offsets[0] != expected:
         raise ModelFileError("shape and size of a tensor disagree", where=place, expected=f"{expected:,} bytes",
                              got=f"{offsets[1] - offsets[0]:,}")

@@ -22,9 +22,15 @@ _PUBLIC = {
     "LayerNormalization": "layer_norm",
     "RMSNormalization": "layer_norm",
     "MultiHeadAttention": "attention",
+    "AdditiveAttention": "additive_attention",
     "TransformerEncoder": "transformer",
     "TransformerDecoder": "transformer",
     "CausalLM": "transformer",
+    "BertEncoder": "bert",
+    "Pooled": "bert",
+    "UnitNormalization": "layer_norm",
+    "TranslationTransformer": "translation",
+    "TranslationLSTM": "translation",
     "Masking": "sequence",
     "SimpleRNN": "recurrent",
     "LSTM": "recurrent",
@@ -56,6 +62,19 @@ _PUBLIC = {
     "LeakyReLU": "core",
     "GaussianSample": "gaussian",
     "GaussianDivergence": "gaussian",
+    "ReversibleNormalization": "series",
+    "Rescaling1D": "series",
+    "SeriesDecomposition": "series",
+    "Segments": "series",
+    "FirstVariables": "series",
+    "YoloOutput": "detection",
+    "PriorOutput": "detection",
+    "RegionProposals": "detection",
+    "RoIAlign": "detection",
+    "RegionOutput": "detection",
+    "SpectralNormalization": "spectral",
+    "InnerProduct": "spectral",
+    "RandomCode": "spectral",
 }
 _MODULES = ("activations", "initializers", "regularizers")
 __all__ = [*_PUBLIC, *_MODULES]
@@ -78,10 +97,13 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from dlcore.layers import activations, initializers, regularizers
+    from dlcore.layers.additive_attention import AdditiveAttention
     from dlcore.layers.attention import MultiHeadAttention
     from dlcore.layers.bag import WeightedBag
+    from dlcore.layers.bert import BertEncoder, Pooled
     from dlcore.layers.convolution import Conv1D, Conv2D, Conv2DTranspose, DepthwiseConv2D, SeparableConv2D
     from dlcore.layers.core import Activation, Dense, Dropout, Flatten, LeakyReLU, ReLU, Reshape, Softmax
+    from dlcore.layers.detection import PriorOutput, RegionOutput, RegionProposals, RoIAlign, YoloOutput
     from dlcore.layers.embedding import Embedding, PositionalEmbedding
     from dlcore.layers.gaussian import GaussianDivergence, GaussianSample
     from dlcore.layers.image import (
@@ -99,10 +121,13 @@ if TYPE_CHECKING:
         ZeroPadding2D,
     )
     from dlcore.layers.layer import Input, Layer
-    from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization
+    from dlcore.layers.layer_norm import LayerNormalization, RMSNormalization, UnitNormalization
     from dlcore.layers.merge import Add, Concatenate, Multiply
     from dlcore.layers.normalization import BatchNormalization, GroupNormalization
     from dlcore.layers.recurrent import GRU, LSTM, SimpleRNN
     from dlcore.layers.sequence import GlobalAveragePooling1D, GlobalMaxPooling1D, Masking
+    from dlcore.layers.series import FirstVariables, Rescaling1D, ReversibleNormalization, Segments, SeriesDecomposition
+    from dlcore.layers.spectral import InnerProduct, RandomCode, SpectralNormalization
     from dlcore.layers.transformer import CausalLM, TransformerDecoder, TransformerEncoder
+    from dlcore.layers.translation import TranslationLSTM, TranslationTransformer
     from dlcore.layers.wrappers import Bidirectional, TimeDistributed

@@ -102,11 +102,28 @@ class MultiHeadAttention(Layer):
                 out = trace.steps.attend(self.path, qkv, self.groups, self.sliding_window)
             else:
                 out = ops.packed_attention(qkv, self.groups, mask, **options)
+            compared = [qkv]
         else:
-            q, k, v = (ops.dense(x, *weights).reshape(*x.shape[:2], -1, size) for x, weights, size in (
-                (query, self.query, self.key_dim), (value if key is None else key, self.key, self.key_dim),
-                (value, self.value, self.value_dim)))
-            out = ops.attention(self.turned(q), self.turned(k), v, mask, **options)
+            k, v = self.keys_values(value, key)
+            q = self.queries(query)
+            out, compared = ops.attention(q, k, v, mask, **options), [q, k]
+        if trace is not None and trace.attended is not None:
+            trace.attended.append((self, compared, mask))
+        return ops.dense(out.reshape(*query.shape[:2], -1), *self.out)
+
+    def queries(self, query):
+        """f32[B, T, H, D]: the queries of a layer that attends over another sequence."""
+        return self.turned(ops.dense(query, *self.query).reshape(*query.shape[:2], -1, self.key_dim))
+
+    def keys_values(self, value, key=None):
+        """(f32[B, S, G, D], f32[B, S, G, V]): what the other sequence is to such a layer."""
+        key = value if key is None else key
+        k = ops.dense(key, *self.key).reshape(*key.shape[:2], -1, self.key_dim)
+        return self.turned(k), ops.dense(value, *self.value).reshape(*value.shape[:2], -1, self.value_dim)
+
+    def attend(self, query, k, v, mask=None):
+        """The layer's output for keys and values that were made before, as a step of a sequence reads them."""
+        out = ops.attention(self.queries(query), k, v, mask)
         return ops.dense(out.reshape(*query.shape[:2], -1), *self.out)
 
     def turned(self, x, heads: int | None = None):

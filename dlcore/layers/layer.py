@@ -42,7 +42,18 @@ class Variable:
         self.regularizer: Any = None
         self.decay = True               # whether weight decay is for it too; biases and norms of transformers are left out
         self.store: Any = None
-        self.value: np.ndarray | None = None
+        self.memory: np.ndarray | None = None
+
+    @property
+    def value(self) -> np.ndarray | None:
+        """The value in the processor's memory, None before there is one."""
+        if self.store is not None:
+            self.store.look(self.statistic)
+        return self.memory
+
+    @value.setter
+    def value(self, value: np.ndarray | None) -> None:
+        self.memory = value
 
     @property
     def path(self) -> str:
@@ -56,10 +67,11 @@ class Variable:
     @property
     def array(self) -> np.ndarray:
         """The value itself, float32.  UsageError before there is one.  Who writes into it calls `store.changed()`."""
-        if self.value is None:
+        value = self.value
+        if value is None:
             raise UsageError(f"{self.path} has no value yet",
                              hint="build the model first: give it an input shape, or data")
-        return self.value
+        return value
 
     def numpy(self) -> np.ndarray:
         """A copy of the value, float32."""

@@ -50,3 +50,13 @@ class RMSNormalization(Layer):
 
     def call(self, x):
         return ops.rmsnorm(x, self.scale, self.epsilon)
+
+
+class UnitNormalization(Layer):
+    """Rows divided by their Euclidean length; rows of zeros stay so.   x: f32[B, ..., C]   returns the same shape"""
+
+    supports_masking = True
+
+    def call(self, x):
+        C = x.shape[-1]         # |x| is the root mean square times sqrt(C)
+        return ops.rmsnorm(x, ops.fill(C ** -0.5, C, graph=x.graph), 1e-24)

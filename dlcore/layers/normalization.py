@@ -42,9 +42,10 @@ class BatchNormalization(Layer):
         bias = ops.fill(0.0, C, graph=x.graph) if self.beta is None else self.beta
         if training and self.trainable:
             mean, var = ops.batch_statistics(x)
-            with x.graph.in_segment("update"):
-                ops.moving_average(self.moving_mean, mean, x.graph.status, momentum=self.momentum)
-                ops.moving_average(self.moving_variance, var, x.graph.status, momentum=self.momentum)
+            if (trace := current()) is None or trace.moves:
+                with x.graph.in_segment("update"):
+                    ops.moving_average(self.moving_mean, mean, x.graph.status, momentum=self.momentum)
+                    ops.moving_average(self.moving_variance, var, x.graph.status, momentum=self.momentum)
             normalise = ops.batchnorm
         else:
             mean, var, normalise = self.moving_mean, self.moving_variance, ops.batchnorm_inference

@@ -47,14 +47,37 @@ class Trace:
         self.limits: dict[int, tuple[Tensor, int]] = {}
         self.penalties: list[Tensor] = []
         self.lookups: dict[int, tuple[Tensor, Tensor, Tensor]] = {}     # id(table) -> (table, ids, what was looked up)
+        self.moves = True               # whether training moves running statistics (of a network that another learns from: no)
+        self.replaced: dict[int, Tensor] = {}               # id(Variable) -> what layers read in its place
         self.steps: Any = None          # where a sequence is made one id after another: see models/steps.py
         self.tables: dict[tuple[Any, ...], Any] = {}
+        self.attended: list[Any] | None = None      # what attention layers compare, where maps are asked for: see models/maps.py
 
     def tensor(self, variable: Any) -> Tensor:
-        """The graph's leaf for a weight."""
+        """The graph's leaf for a weight, or what stands in its place."""
+        if id(variable) in self.replaced:
+            return self.replaced[id(variable)]
         if variable.statistic:
             return self.graph.statistic(variable.key, *variable.shape)
         return self.graph.weight(variable.key, *variable.shape, group=variable.group)
+
+    @contextmanager
+    def replacing(self, variable: Any, tensor: Tensor) -> Iterator[None]:
+        """While it is open, layers read this tensor in the place of a weight."""
+        self.replaced[id(variable)] = tensor
+        try:
+            yield
+        finally:
+            del self.replaced[id(variable)]
+
+    @contextmanager
+    def holding(self, moves: bool) -> Iterator[None]:
+        """While it is open, running statistics move, or stay as they are."""
+        before, self.moves = self.moves, moves
+        try:
+            yield
+        finally:
+            self.moves = before
 
     def angles(self, T: int, pairs: int, base: float) -> Any:
         """(cos, sin) of rotary positions, made once for all layers."""

@@ -21,7 +21,8 @@ NORMS = {"layer": LayerNormalization, "rms": RMSNormalization}
 class _Block(Layer):
     """What encoder and decoder share: attention and a dense network, each with a residual path and a norm.
 
-    normalize_first   the norm stands before each part (Xiong et al., 2020), not behind the sum"""
+    normalize_first   the norm stands before each part (Xiong et al., 2020), not behind the sum
+    gated             the dense network is contract(activation(gate(x)) * expand(x)) (Shazeer, GLU variants, 2020)"""
 
     supports_masking = True
     causal = False
@@ -30,7 +31,8 @@ class _Block(Layer):
                  layer_norm_epsilon: float = 1e-5, kernel_initializer: str | Initializer = "glorot_uniform",
                  bias_initializer: str | Initializer = "zeros", normalize_first: bool = False, use_bias: bool = True,
                  num_key_value_heads: int | None = None, sliding_window: int | None = None, rotary_base: float | None = None,
-                 normalization: str = "layer", output_initializer: str | Initializer | None = None, **options: Any):
+                 normalization: str = "layer", output_initializer: str | Initializer | None = None, gated: bool = False,
+                 **options: Any):
         super().__init__(**options)
         if normalization not in NORMS:
             raise UsageError("unknown normalization", expected=", ".join(NORMS), got=repr(normalization))
@@ -39,7 +41,7 @@ class _Block(Layer):
         self.initial = {"kernel_initializer": initializers.get(kernel_initializer),
                         "bias_initializer": initializers.get(bias_initializer)}
         self.output_initializer = initializers.get(output_initializer or kernel_initializer)
-        self.use_bias = use_bias
+        self.use_bias, self.gated = use_bias, gated
         self.self_options = {"num_key_value_heads": num_key_value_heads, "sliding_window": sliding_window,
                              "rotary_base": rotary_base, "use_causal_mask": self.causal}
 
@@ -54,7 +56,10 @@ class _Block(Layer):
         if isinstance(input_shape, list):
             self.cross_attention = self.part(self.attends(shape[-1]), input_shape[:2])
             self.cross_norm = self.norm(shape)
-        self.expand = self.part(Dense(self.intermediate_dim, self.activation, self.use_bias, **self.initial), shape)
+        if self.gated:
+            self.gate = self.part(Dense(self.intermediate_dim, self.activation, self.use_bias, **self.initial), shape)
+        self.expand = self.part(Dense(self.intermediate_dim, None if self.gated else self.activation, self.use_bias,
+                                      **self.initial), shape)
         self.contract = self.part(Dense(shape[-1], None, self.use_bias, self.output_initializer,
                                         self.initial["bias_initializer"]), (*shape[:-1], self.intermediate_dim))
         self.dense_norm = self.norm(shape)
@@ -76,6 +81,10 @@ class _Block(Layer):
             v.decay = len(v.shape) > 1
         return layer
 
+    def dense(self, x):
+        """The dense network."""
+        return self.contract(ops.mul(self.gate(x), self.expand(x)) if self.gated else self.expand(x))
+
     def residual(self, x, norm, function):
         """x + function(norm(x)), or norm(x + function(x))."""
         if self.normalize_first:
@@ -91,7 +100,7 @@ class TransformerEncoder(_Block):
 
     def call(self, x):
         x = self.residual(x, self.attention_norm, self.attention)
-        return self.residual(x, self.dense_norm, lambda h: self.contract(self.expand(h)))
+        return self.residual(x, self.dense_norm, self.dense)
 
 
 class TransformerDecoder(_Block):
@@ -102,10 +111,20 @@ class TransformerDecoder(_Block):
     causal = True
 
     def call(self, decoder_sequence, encoder_sequence=None):
-        x = self.residual(decoder_sequence, self.attention_norm, self.attention)
-        if encoder_sequence is not None:
-            x = self.residual(x, self.cross_norm, lambda h: self.cross_attention(h, encoder_sequence))
-        return self.residual(x, self.dense_norm, lambda h: self.contract(self.expand(h)))
+        if encoder_sequence is None:
+            return self.passed(decoder_sequence)
+        return self.passed(decoder_sequence, lambda h: self.cross_attention(h, encoder_sequence))
+
+    def advance(self, x, k, v, mask):
+        """A step of the decoder over keys and values of the encoder's sequence that were made once."""
+        return self.passed(x, lambda h: self.cross_attention.attend(h, k, v, mask))
+
+    def passed(self, x, cross=None):
+        """x through the parts of the block; cross: the attention over the encoder's sequence, if there is one."""
+        x = self.residual(x, self.attention_norm, self.attention)
+        if cross is not None:
+            x = self.residual(x, self.cross_norm, cross)
+        return self.residual(x, self.dense_norm, self.dense)
 
 
 class CausalLM(Layer):
@@ -114,7 +133,10 @@ class CausalLM(Layer):
     vocabulary, context   how many ids there are, and the most steps of a sequence
     layers, heads, width  blocks, heads of their attention, columns
     tied                  the table of ids is the last projection too (Press and Wolf, 2017)
-    position              "learned", "sinusoidal" or "rotary"
+    position              "learned", "sinusoidal" or "rotary", with its base
+    epsilon               of the norms; None: 1e-5, behind the last block 1e-6 of a root mean square
+    gated                 see TransformerDecoder: with normalization="rms", activation="silu", position="rotary" and without
+                          biases the blocks are those of Llama (Touvron et al., 2023)
 
     Weights start normal with deviation 0.02, those before a residual sum with 0.02 / sqrt(2 layers).
     ids: i32[B, T], T at most `context`   returns f32[B, T, vocabulary]"""
@@ -124,7 +146,7 @@ class CausalLM(Layer):
     def __init__(self, vocabulary: int, context: int, layers: int = 4, heads: int = 4, width: int = 128, dropout: float = 0.0,
                  use_bias: bool = True, activation: str = "gelu_tanh", tied: bool = True, position: str = "learned",
                  normalization: str = "layer", num_key_value_heads: int | None = None, intermediate_dim: int | None = None,
-                 **options: Any):
+                 gated: bool = False, epsilon: float | None = None, rotary_base: float = 10000.0, **options: Any):
         super().__init__(**options)
         if position not in ("learned", "sinusoidal", "rotary"):
             raise UsageError("CausalLM knows no such position", expected="learned, sinusoidal or rotary", got=repr(position))
@@ -140,11 +162,13 @@ class CausalLM(Layer):
         self.positions = None if position == "rotary" else PositionalEmbedding(context, position, normal)
         self.drop = Dropout(dropout)
         self.blocks = [TransformerDecoder(
-            intermediate_dim or 4 * width, heads, dropout, activation, kernel_initializer=normal, normalize_first=True,
+            intermediate_dim or 4 * width, heads, dropout, activation, 1e-5 if epsilon is None else epsilon,
+            kernel_initializer=normal, normalize_first=True, gated=gated,
             output_initializer=RandomNormal(0.0, 0.02 / math.sqrt(2 * layers)), use_bias=use_bias, normalization=normalization,
-            num_key_value_heads=num_key_value_heads, rotary_base=10000.0 if position == "rotary" else None,
+            num_key_value_heads=num_key_value_heads, rotary_base=rotary_base if position == "rotary" else None,
             name=f"block_{i}") for i in range(layers)]
-        self.last_norm = LayerNormalization(1e-5, center=use_bias) if normalization == "layer" else RMSNormalization()
+        self.last_norm = (LayerNormalization(1e-5 if epsilon is None else epsilon, center=use_bias) if normalization == "layer"
+                          else RMSNormalization(1e-6 if epsilon is None else epsilon))
         self.head = None if tied else Dense(vocabulary, use_bias=False, kernel_initializer=normal, name="head")
 
     def call(self, ids):

@@ -20,6 +20,7 @@ from dlcore.metrics.classification import (
     zero_one_loss,
 )
 from dlcore.metrics.detection import Detected, DetectionScores, detection_scores
+from dlcore.metrics.frechet import frechet_distance
 from dlcore.metrics.per_label import (
     classification_report,
     f1_score,
@@ -48,13 +49,16 @@ from dlcore.metrics.regression import (
     root_mean_squared_error,
 )
 from dlcore.metrics.targets import UndefinedMetricWarning
+from dlcore.metrics.translation import bleu_details, bleu_score, chrf_score
 
 __all__ = [
     "Boxes", "Detected", "DetectionScores", "Interval", "UndefinedMetricWarning",
-    "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score",
+    "accuracy_score", "auc", "average_precision_score", "balanced_accuracy_score", "bleu_details", "bleu_score",
     "bootstrap_auc", "bootstrap_counts", "bootstrap_interval", "bootstrap_mean", "brier_score_loss", "calibration_curve",
+    "chrf_score",
     "classification_report", "cohen_kappa_score", "confusion_matrix", "detection_scores", "expected_calibration_error",
-    "explained_variance_score", "f1_score", "fbeta_score", "hamming_loss", "log_loss", "matthews_corrcoef", "max_error",
+    "explained_variance_score", "f1_score", "fbeta_score", "frechet_distance", "hamming_loss", "log_loss", "matthews_corrcoef",
+    "max_error",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_pinball_loss", "mean_squared_error",
     "mean_squared_log_error", "median_absolute_error", "overlaps", "precision_recall_curve", "precision_recall_fscore_support",
     "precision_score", "r2_score", "recall_score", "roc_auc_score", "roc_curve", "root_mean_squared_error", "suppressed",

@@ -62,7 +62,7 @@ class Steps:
         self.program = plan(graph, {"logits": logits.reshape(batch, logits.shape[-1]), **caches})
         self.instance = store.bind(self.program, {})
         self.ids, self.at = self.instance["ids"], self.instance["position_ids"] if "position_ids" in self.program.leaves else None
-        self.caches = [self.instance[name] for name in self.program.outputs if name.startswith("cache ")]
+        self.caches = [name for name in self.program.outputs if name.startswith("cache ")]
         if "prepare" in self.program.segments:
             self.instance.run("prepare")
 
@@ -83,7 +83,8 @@ class Steps:
 
     def reorder(self, rows: np.ndarray) -> None:
         """Sequence i goes on from what sequence rows[i] was."""
-        for cache in self.caches:
+        for name in self.caches:
+            cache = self.instance[name]
             cache[:, :, :self.position] = cache[rows, :, :self.position]
 
 

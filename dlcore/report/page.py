@@ -31,7 +31,8 @@ class Report:
     """What the page says.  Parts that are not known are left out.
 
     rows: one mapping per epoch, "epoch" and metrics by name; best_epoch: that of the model's weights.  measured: what the
-    evaluation was made on.  facts and cost: names and values as shown.  config, lock: TOML.
+    evaluation was made on; scores: metrics of a task that has no evaluation by labels or numbers.  charts: drawings of what was
+    predicted there, HTML.  facts and cost: names and values as shown.  config, lock: TOML.
     """
 
     name: str
@@ -41,7 +42,9 @@ class Report:
     rows: Sequence[Mapping[str, Any]] = ()
     best_epoch: int = 0
     evaluation: Evaluation | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
     measured: str = ""
+    charts: str = ""
     examples: Sequence[Example] = ()
     train_rows: int = 0
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +60,11 @@ class Report:
         if self.evaluation is not None:
             title = f"Evaluation on {self.measured}" if self.measured else "Evaluation"
             parts.append(section(title, sections.evaluation(self.evaluation)))
+        elif self.scores:
+            title = f"Evaluation on {self.measured}" if self.measured else "Evaluation"
+            parts.append(section(title, sections.scores(self.scores)))
+        if self.charts:
+            parts.append(section(f"Forecasts on {self.measured}" if self.measured else "Forecasts", self.charts))
         if self.examples:
             parts.append(section("Worst examples", sections.worst(self.examples)))
         if self.cost or self.facts:

@@ -22,8 +22,10 @@ TILES = {"classifier": ("accuracy", "macro_f1", "roc_auc", "log_loss", "calibrat
          "regressor": ("rmse", "mae", "r2", "max_error")}
 ABOUT = ("epoch", "step", "seconds", "time", "lr", "rows_per_second")   # columns of an epoch that have a chart of their own or none
 NAMES = {"accuracy": "accuracy", "macro_f1": "macro F1", "roc_auc": "ROC AUC", "log_loss": "log loss",
+         "d_loss": "discriminator loss", "g_loss": "generator loss",
          "calibration_error": "calibration error", "rmse": "RMSE", "mae": "MAE", "r2": "R\u00b2", "lr": "learning rate",
-         "max_error": "greatest error", "brier_score": "Brier score", "matthews_corrcoef": "Matthews correlation",
+         "max_error": "greatest error", "map50": "mAP@.5", "map50_95": "mAP@.5:.95", "map75": "mAP@.75",
+         "brier_score": "Brier score", "matthews_corrcoef": "Matthews correlation",
          "cohen_kappa": "Cohen's kappa"}
 
 
@@ -214,6 +216,12 @@ def worst(examples: Sequence[Example]) -> str:
                    f'<td class="n">{escape(e.detail)}</td><td class="text">{escape(e.text)}</td></tr>' for e in examples)
     heads = '<tr><th>place</th><th>answer</th><th>predicted</th><th class="n">how wrong</th><th>row</th></tr>'
     return card("", f'<div class="scroll"><table>{heads}{rows}</table></div>')
+
+
+def scores(values: Mapping[str, float]) -> str:
+    """A table of metrics."""
+    rows = "".join(f'<tr><td>{escape(name(key))}</td><td class="n">{number(value)}</td></tr>' for key, value in values.items())
+    return card("", f'<div class="scroll"><table><tr><th>metric</th><th class="n">value</th></tr>{rows}</table></div>')
 
 
 def facts(cost: Mapping[str, str], others: Mapping[str, str]) -> str:

@@ -212,3 +212,35 @@ def bars(edges: Sequence[float], counts: Sequence[int], x_label: str) -> str:
         parts.append(tag("rect", title, class_="column", x=x(low) + 1, y=y(count), width=max(1.0, x(high) - x(low) - 2),
                          height=y(0) - y(count), rx=2))
     return frame("".join(parts), f"histogram of {x_label}")
+
+
+def heat(rows: Sequence[str], columns: Sequence[str], shares: Sequence[Sequence[float]], row_name: str, column_name: str) -> str:
+    """A matrix of shares from 0 to 1, darker where greater, as an SVG file with a style of its own, light and dark."""
+    cell = max(14.0, min(34.0, 1100.0 / max(len(rows), len(columns))))
+    left, top = 40 + 7.5 * max(map(_width, rows)), 34 + 7.5 * max(map(_width, columns))
+    parts = [tag("style", HEAT_STYLE), text(left, 14, f"across: {column_name}; down: {row_name}", class_="name")]
+    for j, name in enumerate(columns):
+        x = left + j * cell + cell / 2 + 4
+        parts.append(text(x, top - 6, name, class_="tick", transform=f"rotate(-90 {x:g} {top - 6:g})"))
+    for i, name in enumerate(rows):
+        y = top + i * cell
+        parts.append(text(left - 8, y + cell / 2 + 4, name, class_="tick end"))
+        for j, column in enumerate(columns):
+            share = float(shares[i][j])
+            title = tag("title", escape(f"{name} looks at {column}: {share:.0%}"))
+            parts.append(tag("rect", title, class_="cell", x=left + j * cell, y=y, width=cell - 1, height=cell - 1, rx=2,
+                             fill_opacity=f"{0.03 + 0.97 * min(1.0, max(0.0, share)):.3f}"))
+    width, height = left + len(columns) * cell + 14, top + len(rows) * cell + 14
+    return ('<?xml version="1.0" encoding="UTF-8"?>\n'
+            + tag("svg", "".join(parts), xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width:g} {height:g}", width=width,
+                  height=height, role="img", aria_label=f"what each {row_name} token looked at in the {column_name}") + "\n")
+
+
+def _width(name: str) -> float:
+    """Of a text in letters; ideographs and what is as wide count twice."""
+    return sum(2 if "\u1100" <= c else 1 for c in name)
+
+
+HEAT_STYLE = ("svg{background:#fff}text{font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','Noto Sans CJK SC',"
+              "'PingFang SC','Microsoft YaHei',sans-serif;fill:#15191f}.name{fill:#5a6472}.end{text-anchor:end}.cell{fill:#1f6feb}"
+              "@media(prefers-color-scheme:dark){svg{background:#171b22}text{fill:#e7ebf1}.name{fill:#98a3b3}.cell{fill:#6aa6ff}}")

@@ -20,12 +20,13 @@ _PUBLIC = {
     "device_reason": "dlcore.runtime.device",
     "device_table": "dlcore.runtime.device",
     "kernel_table": "dlcore.runtime.table",
+    "look": "dlcore.runtime.device",
     "set_device": "dlcore.runtime.device",
     "set_threads": "dlcore.runtime.threads",
     "shared_memory": "dlcore.runtime.device",
 }
 __all__ = ["BadStep", "Instance", "KernelTable", "Program", "Step", "allocate", "cpu_level", "default_threads",
-           "device_kind", "device_reason", "device_table", "kernel_table", "set_device", "set_threads", "shared_memory"]
+           "device_kind", "device_reason", "device_table", "kernel_table", "look", "set_device", "set_threads", "shared_memory"]
 
 
 def __getattr__(name: str) -> Any:
@@ -42,7 +43,7 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from dlcore.runtime.buffers import allocate
     from dlcore.runtime.debug import BadStep
-    from dlcore.runtime.device import device_kind, device_reason, device_table, set_device, shared_memory
+    from dlcore.runtime.device import device_kind, device_reason, device_table, look, set_device, shared_memory
     from dlcore.runtime.program import Instance, Program, Step
     from dlcore.runtime.table import KernelTable, cpu_level, kernel_table
     from dlcore.runtime.threads import default_threads, set_threads

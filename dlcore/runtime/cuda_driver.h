@@ -18,10 +18,23 @@ typedef void *CudaHandle; /* a context, module, function, stream or graph */
   X(context_retain, "cuDevicePrimaryCtxRetain", (CudaHandle *context, int device))                                                \
   X(context_set, "cuCtxSetCurrent", (CudaHandle context))                                                                         \
   X(memory_info, "cuMemGetInfo_v2", (size_t *available, size_t *total))                                                           \
-  X(alloc_managed, "cuMemAllocManaged", (uint64_t *address, size_t bytes, unsigned flags))                                        \
+  X(pool_default, "cuDeviceGetDefaultMemPool", (CudaHandle *pool, int device))                                                    \
+  X(pool_set, "cuMemPoolSetAttribute", (CudaHandle pool, int attribute, void *value))                                             \
+  X(pool_trim, "cuMemPoolTrimTo", (CudaHandle pool, size_t kept))                                                                 \
+  X(alloc_async, "cuMemAllocAsync", (uint64_t *address, size_t bytes, CudaHandle stream))                                         \
+  X(free_async, "cuMemFreeAsync", (uint64_t address, CudaHandle stream))                                                          \
+  X(alloc_device, "cuMemAlloc_v2", (uint64_t *address, size_t bytes))                                                             \
   X(alloc_host, "cuMemHostAlloc", (void **address, size_t bytes, unsigned flags))                                                 \
   X(free_device, "cuMemFree_v2", (uint64_t address))                                                                              \
   X(free_host, "cuMemFreeHost", (void *address))                                                                                  \
+  X(copy_in, "cuMemcpyHtoDAsync_v2", (uint64_t to, const void *from, size_t bytes, CudaHandle stream))                            \
+  X(copy_out, "cuMemcpyDtoHAsync_v2", (void *to, uint64_t from, size_t bytes, CudaHandle stream))                                 \
+  X(fill, "cuMemsetD8Async", (uint64_t address, unsigned char value, size_t bytes, CudaHandle stream))                            \
+  X(event_create, "cuEventCreate", (CudaHandle *event, unsigned flags))                                                           \
+  X(event_record, "cuEventRecord", (CudaHandle event, CudaHandle stream))                                                         \
+  X(event_wait, "cuEventSynchronize", (CudaHandle event))                                                                         \
+  X(event_free, "cuEventDestroy_v2", (CudaHandle event))                                                                          \
+  X(stream_follow, "cuStreamWaitEvent", (CudaHandle stream, CudaHandle event, unsigned flags))                                    \
   X(module_load, "cuModuleLoadData", (CudaHandle *module, const void *image))                                                     \
   X(module_function, "cuModuleGetFunction", (CudaHandle *function, CudaHandle module, const char *name))                          \
   X(stream_create, "cuStreamCreate", (CudaHandle *stream, unsigned flags))                                                        \

@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True, embedsignature=True
-"""The NVIDIA driver: what it is, memory that processor and GPU both see, kernels, and lists of launches replayed as one graph.
+"""The NVIDIA driver: what it is, memory of the GPU and pinned memory, kernels, and lists of copies and launches replayed as one graph.
 
 libcuda is opened by name when the first GPU is asked for; nothing of NVIDIA is needed to build, import or install.  A driver's error
 becomes a DeviceError that says what was tried and how to mend it.
@@ -24,10 +24,23 @@ cdef extern from "cuda_driver.h" nogil:
         int (*context_retain)(CudaHandle*, int) noexcept nogil
         int (*context_set)(CudaHandle) noexcept nogil
         int (*memory_info)(size_t*, size_t*) noexcept nogil
-        int (*alloc_managed)(uint64_t*, size_t, unsigned) noexcept nogil
+        int (*pool_default)(CudaHandle*, int) noexcept nogil
+        int (*pool_set)(CudaHandle, int, void*) noexcept nogil
+        int (*pool_trim)(CudaHandle, size_t) noexcept nogil
+        int (*alloc_async)(uint64_t*, size_t, CudaHandle) noexcept nogil
+        int (*free_async)(uint64_t, CudaHandle) noexcept nogil
+        int (*alloc_device)(uint64_t*, size_t) noexcept nogil
         int (*alloc_host)(void**, size_t, unsigned) noexcept nogil
         int (*free_device)(uint64_t) noexcept nogil
         int (*free_host)(void*) noexcept nogil
+        int (*copy_in)(uint64_t, const void*, size_t, CudaHandle) noexcept nogil
+        int (*copy_out)(void*, uint64_t, size_t, CudaHandle) noexcept nogil
+        int (*fill)(uint64_t, unsigned char, size_t, CudaHandle) noexcept nogil
+        int (*event_create)(CudaHandle*, unsigned) noexcept nogil
+        int (*event_record)(CudaHandle, CudaHandle) noexcept nogil
+        int (*event_wait)(CudaHandle) noexcept nogil
+        int (*event_free)(CudaHandle) noexcept nogil
+        int (*stream_follow)(CudaHandle, CudaHandle, unsigned) noexcept nogil
         int (*module_load)(CudaHandle*, const void*) noexcept nogil
         int (*module_function)(CudaHandle*, CudaHandle, const char*) noexcept nogil
         int (*stream_create)(CudaHandle*, unsigned) noexcept nogil
@@ -49,8 +62,10 @@ LEAST_CAPABILITY = (8, 0)
 cdef enum:
     MAJOR = 75                      # attributes of a device: its compute capability
     MINOR = 76
-    ATTACH_GLOBAL = 1               # managed memory is seen by all streams
-    HOST_MAPPED = 3                 # portable, and mapped into the GPU's addresses
+    POOLS = 115                     # whether it has memory pools, which allocate in the order of a stream
+    RELEASE_THRESHOLD = 4           # attribute of a pool: bytes of free memory that it keeps
+    PORTABLE = 1                    # pinned memory is pinned for all devices
+    NO_TIMING = 2                   # of an event
     NON_BLOCKING = 1
     RELAXED = 2                     # what other threads do meanwhile does not break a capture
     OUT_OF_MEMORY = 2
@@ -139,58 +154,107 @@ def words(int version) -> str:
 
 
 cdef class Context:
-    """One GPU in use: its memory, its kernels, one stream."""
+    """One GPU in use: its memory, its kernels, a stream for computing and one for copies that run beside it."""
     cdef readonly Driver driver
     cdef readonly int ordinal
     cdef readonly dict facts
-    cdef CudaHandle context, stream
+    cdef CudaHandle context, stream, copies, pool
     cdef dict functions
 
     def __init__(self, Driver driver, int ordinal):
-        cdef int device = 0
+        cdef int device = 0, pools = 0
+        cdef uint64_t all_of_it = <uint64_t>-1
         self.driver, self.ordinal, self.facts, self.functions = driver, ordinal, driver.usable(ordinal), {}
         driver.check(driver.cuda.device_get(&device, ordinal), "opening the device")
         driver.check(driver.cuda.context_retain(&self.context, device), "starting the device")
         self.use()
         driver.check(driver.cuda.stream_create(&self.stream, NON_BLOCKING), "making a stream")
+        driver.check(driver.cuda.stream_create(&self.copies, NON_BLOCKING), "making a stream")
+        driver.check(driver.cuda.device_attribute(&pools, POOLS, device), "asking for memory pools")
+        if pools:                           # freed memory stays with the process, for the next program
+            driver.check(driver.cuda.pool_default(&self.pool, device), "finding the memory pool")
+            driver.check(driver.cuda.pool_set(self.pool, RELEASE_THRESHOLD, &all_of_it), "setting up the memory pool")
 
     cpdef use(self):
         """Makes the device that of the calling thread."""
         self.driver.check(self.driver.cuda.context_set(self.context), "choosing the device")
 
     def free_bytes(self) -> tuple:
-        """(free, all)"""
+        """(free, all), once the pool has given back what it does not use."""
         cdef size_t available = 0, total = 0
         self.use()
+        if self.pool != NULL:
+            self.driver.check(self.driver.cuda.stream_wait(self.stream), "running a step")
+            self.driver.check(self.driver.cuda.pool_trim(self.pool, 0), "giving memory back")
         self.driver.check(self.driver.cuda.memory_info(&available, &total), "asking for its memory")
         return available, total
 
-    def allocate(self, size_t size, bint pinned) -> int:
-        """The address of memory that both see: moved to who touches it, or, `pinned`, staying with the processor."""
+    cdef int ask(self, uint64_t* address, size_t size) noexcept:
+        if self.pool != NULL:
+            return self.driver.cuda.alloc_async(address, size, self.stream)
+        return self.driver.cuda.alloc_device(address, size)
+
+    def allocate(self, size_t size) -> int:
+        """The address of zero bytes on the GPU.  DeviceError where they do not fit."""
         cdef uint64_t address = 0
-        cdef void* host = NULL
         cdef int code
         self.use()
-        if pinned:
-            code = self.driver.cuda.alloc_host(&host, max(size, 1), HOST_MAPPED)
-            address = <uintptr_t>host
-        else:
-            available, total = self.free_bytes()
-            if size > total:                # managed memory may be larger than the GPU's, and then moves to and fro: refused
-                raise too_large(size, available, total)
-            code = self.driver.cuda.alloc_managed(&address, max(size, 1), ATTACH_GLOBAL)
+        code = self.ask(&address, max(size, 1))
         if code == OUT_OF_MEMORY:
-            raise too_large(size, *self.free_bytes())
+            available, total = self.free_bytes()            # gives back what the pool holds: then it may fit
+            code = self.ask(&address, max(size, 1))
+            if code == OUT_OF_MEMORY:
+                raise too_large(size, available, total)
         self.driver.check(code, f"allocating {size} bytes")
+        self.driver.check(self.driver.cuda.fill(address, 0, max(size, 1), self.stream), "clearing memory")
         return address
 
-    def release(self, uint64_t address, bint pinned) -> None:
-        """Frees memory; silently where the driver is gone, as at the end of the process."""
+    def release(self, uint64_t address) -> None:
+        """Frees memory once what runs has ended; silently where the driver is gone, as at the end of the process."""
         self.driver.cuda.context_set(self.context)
-        if pinned:
-            self.driver.cuda.free_host(<void*><uintptr_t>address)
+        if self.pool != NULL:
+            self.driver.cuda.free_async(address, self.stream)
         else:
             self.driver.cuda.free_device(address)
+
+    def pin(self, size_t size) -> int:
+        """The address of memory of the processor that copies can run from and to beside everything else."""
+        cdef void* host = NULL
+        self.use()
+        self.driver.check(self.driver.cuda.alloc_host(&host, max(size, 1), PORTABLE), f"pinning {size} bytes")
+        return <uintptr_t>host
+
+    def unpin(self, uint64_t address) -> None:
+        self.driver.cuda.context_set(self.context)
+        self.driver.cuda.free_host(<void*><uintptr_t>address)
+
+    def upload(self, uint64_t to, uint64_t source, size_t size) -> None:
+        """Copies bytes to the GPU, after all that was begun, and waits."""
+        cdef int code
+        cdef Cuda* cuda = &self.driver.cuda
+        self.use()
+        with nogil:
+            code = cuda.copy_in(to, <void*><uintptr_t>source, size, self.stream)
+            if code == 0:
+                code = cuda.stream_wait(self.stream)
+        self.driver.check(code, "copying to the GPU")
+
+    def download(self, uint64_t to, uint64_t source, size_t size) -> None:
+        """Copies bytes from the GPU, after all that was begun, and waits."""
+        cdef int code
+        cdef Cuda* cuda = &self.driver.cuda
+        self.use()
+        with nogil:
+            code = cuda.copy_out(<void*><uintptr_t>to, source, size, self.stream)
+            if code == 0:
+                code = cuda.stream_wait(self.stream)
+        self.driver.check(code, "copying from the GPU")
+
+    def send(self, Event event, uint64_t to, uint64_t source, size_t size) -> None:
+        """Begins a copy to the GPU beside what runs; `event` is when it has arrived."""
+        self.use()
+        self.driver.check(self.driver.cuda.copy_in(to, <void*><uintptr_t>source, size, self.copies), "copying to the GPU")
+        self.driver.check(self.driver.cuda.event_record(event.handle, self.copies), "marking a copy")
 
     def function(self, str symbol, bytes image) -> int:
         """A kernel by its name, loaded once."""
@@ -214,10 +278,29 @@ cdef class Context:
         self.driver.check(code, "running a step")
 
 
-def too_large(size, available, total):
-    share = max(1, int(100 * available / max(size, 1)))
-    return DeviceError("the GPU's memory is full", expected=f"{size / 2**20:.0f} MiB", got=f"{available / 2**20:.0f} of {total / 2**20:.0f} MiB free",
-                       hint=f"a batch of about {min(share, 99)} % of this one may fit" if size else "")
+cdef class Event:
+    """A moment in the order of a stream."""
+    cdef readonly Context context
+    cdef CudaHandle handle
+
+    def __init__(self, Context context):
+        self.context = context
+        context.use()
+        context.driver.check(context.driver.cuda.event_create(&self.handle, NO_TIMING), "making an event")
+
+    def __dealloc__(self):
+        if self.handle != NULL:
+            self.context.driver.cuda.event_free(self.handle)
+
+
+def too_large(size, available, total, what=""):
+    """The DeviceError of a full memory; `share`: how much of what was asked for is free."""
+    share = min(0.99, available / max(size, 1))
+    error = DeviceError("the GPU's memory is full", where=what, expected=f"{size / 2**20:.0f} MiB",
+                        got=f"{available / 2**20:.0f} of {total / 2**20:.0f} MiB free",
+                        hint=f"a batch of about {max(1, int(100 * share))} % of this one may fit" if size else "")
+    error.share = share
+    return error
 
 
 cdef struct Launch:
@@ -227,20 +310,31 @@ cdef struct Launch:
     void** parameters               # their addresses
 
 
+cdef struct Copy:
+    uint64_t to, source
+    size_t size
+
+
 cdef class Launches:
-    """A list of launches, captured once as a graph and then replayed."""
+    """Copies to the GPU, launches, copies from it: captured once as a graph and then replayed."""
     cdef readonly Context context
+    cdef readonly Event done
     cdef Launch* launches
-    cdef int count
+    cdef Copy* copies
+    cdef int count, before, after
     cdef CudaHandle executable
 
-    def __init__(self, Context context, list calls):
-        """calls: (function, blocks, block, arguments) in order."""
+    def __init__(self, Context context, list calls, before=(), after=()):
+        """calls: (function, blocks, block, arguments) in order.  before, after: (to, from, bytes), pinned memory on one side."""
         cdef int n, i
-        self.context, self.count = context, len(calls)
+        self.context, self.done = context, Event(context)
+        self.count, self.before, self.after = len(calls), len(before), len(after)
         self.launches = <Launch*>calloc(max(1, self.count), sizeof(Launch))
-        if self.launches == NULL:
+        self.copies = <Copy*>calloc(max(1, self.before + self.after), sizeof(Copy))
+        if self.launches == NULL or self.copies == NULL:
             raise MemoryError
+        for n, (to, source, size) in enumerate([*before, *after]):
+            self.copies[n].to, self.copies[n].source, self.copies[n].size = to, source, size
         for n, (function, blocks, block, arguments) in enumerate(calls):
             self.launches[n].function = <CudaHandle><uintptr_t>function
             self.launches[n].blocks, self.launches[n].block = blocks, block
@@ -256,37 +350,48 @@ cdef class Launches:
         cdef int n
         if self.executable != NULL:
             self.context.driver.cuda.executable_free(self.executable)
+        free(self.copies)
         if self.launches != NULL:
             for n in range(self.count):
                 free(self.launches[n].words)
                 free(self.launches[n].parameters)
             free(self.launches)
 
-    cdef int issue(self, int first, int last) except? -1:
-        """The driver's code of the first launch that failed, or 0."""
+    cdef int issue(self) except? -1:
+        """The driver's code of the first copy or launch that failed, or 0."""
         cdef int n, code = 0
         cdef Launch* each
+        cdef Copy* copy
         cdef Cuda* cuda = &self.context.driver.cuda
-        for n in range(first, last):
+        cdef CudaHandle stream = self.context.stream
+        for n in range(self.before):
+            copy = &self.copies[n]
+            if code == 0 and copy.size:
+                code = cuda.copy_in(copy.to, <void*><uintptr_t>copy.source, copy.size, stream)
+        for n in range(self.count):
             each = &self.launches[n]
             if code == 0 and each.blocks > 0:
-                code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, 0, self.context.stream, each.parameters, NULL)
+                code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, 0, stream, each.parameters, NULL)
+        for n in range(self.before, self.before + self.after):
+            copy = &self.copies[n]
+            if code == 0 and copy.size:
+                code = cuda.copy_out(<void*><uintptr_t>copy.to, copy.source, copy.size, stream)
         return code
 
-    def run_one(self, int n) -> None:
-        """One launch by itself, to its end."""
+    def run_plainly(self) -> None:
+        """Without a graph, to the end: what runs once."""
         self.context.use()
-        self.context.driver.check(self.issue(n, n + 1), "launching a kernel")
+        self.context.driver.check(self.issue(), "launching a kernel")
         self.context.wait()
 
     def capture(self) -> None:
-        """Makes the graph of all launches."""
+        """Makes the graph."""
         cdef CudaHandle graph = NULL
         cdef Driver driver = self.context.driver
         cdef int code
         self.context.use()
         driver.check(driver.cuda.capture_begin(self.context.stream, RELAXED), "recording a step")
-        code = self.issue(0, self.count)
+        code = self.issue()
         end = driver.cuda.capture_end(self.context.stream, &graph)
         driver.check(code, "recording a kernel")
         driver.check(end, "recording a step")
@@ -294,17 +399,27 @@ cdef class Launches:
         driver.cuda.graph_free(graph)
         driver.check(code, "making a graph")
 
-    def run(self) -> None:
-        """Replays all launches and waits for them."""
-        cdef int code
+    def begin(self, Event behind=None) -> None:
+        """Replays everything, behind what was begun before and behind an event; does not wait."""
+        cdef int code = 0
         cdef Cuda* cuda = &self.context.driver.cuda
-        cdef CudaHandle stream = self.context.stream, executable
+        cdef CudaHandle stream = self.context.stream
         self.context.use()
         if self.executable == NULL:
             self.capture()
-        executable = self.executable
+        if behind is not None:
+            code = cuda.stream_follow(stream, behind.handle, 0)
+        if code == 0:
+            code = cuda.graph_launch(self.executable, stream)
+        if code == 0:
+            code = cuda.event_record(self.done.handle, stream)
+        self.context.driver.check(code, "starting a step")
+
+    def finish(self) -> None:
+        """Waits until what was begun last is done; what was begun later elsewhere goes on."""
+        cdef int code
+        cdef Cuda* cuda = &self.context.driver.cuda
+        cdef CudaHandle event = self.done.handle
         with nogil:
-            code = cuda.graph_launch(executable, stream)
-            if code == 0:
-                code = cuda.stream_wait(stream)
+            code = cuda.event_wait(event)
         self.context.driver.check(code, "running a step")

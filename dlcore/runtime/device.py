@@ -15,9 +15,10 @@ from dlcore.errors import DeviceError, UsageError
 from dlcore.runtime.buffers import allocate
 
 if TYPE_CHECKING:
-    from dlcore.runtime.cuda import CudaDevice
+    from dlcore.runtime.cuda_device import CudaDevice
 
 _current: CudaDevice | None = None
+_opened = False                         # has there been a GPU in this process?
 _reason = "cpu: the default"
 
 
@@ -43,8 +44,11 @@ def set_device(name: str = "auto") -> str:
 
 
 def _open(ordinal: int) -> CudaDevice:
-    from dlcore.runtime.cuda import cuda_device
-    return cuda_device(ordinal)
+    global _opened
+    from dlcore.runtime.cuda_device import cuda_device
+    found = cuda_device(ordinal)
+    _opened = True
+    return found
 
 
 def _look() -> str:
@@ -91,5 +95,16 @@ def device_table(wide: bool = False) -> Any:
 
 
 def shared_memory(size: int) -> np.ndarray:
-    """A buffer of `size` zero bytes (u8) that programs of the chosen device can be bound to."""
+    """A buffer of `size` zero bytes (u8) that programs of the chosen device can be bound to.  Who reads or writes it after a
+    program was bound to it calls `look` first."""
     return allocate(size) if _current is None else _current.allocate(size)
+
+
+def look(buffer: np.ndarray) -> np.ndarray:
+    """To be called before the processor reads or writes a buffer of `shared_memory`, which a GPU may have written: fetches what is
+    newer there, and has it copied back before the next run.  Returns the buffer."""
+    if _opened:
+        from dlcore.runtime.cuda_memory import mirror_of
+        if (mirror := mirror_of(buffer)) is not None:
+            mirror.look()
+    return buffer

@@ -14,6 +14,7 @@ from dlcore.data.loader import Source
 from dlcore.data.split import split
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import manners, recipe, settings
+from dlcore.tasks.batches import Batches
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -53,6 +54,7 @@ class Estimator:
     random_state: int | None
     training: Mapping[str, Any] | None = None      # further settings: see `dlcore.tasks.recipe`
     _tables = False             # whether its networks look ids up in tables
+    foldable: ClassVar[bool] = True     # whether rows can be divided into folds
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------------------
 
@@ -132,8 +134,8 @@ class Estimator:
         """The fitted preprocessing for a model file: file name -> JSON."""
         raise NotImplementedError
 
-    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
-        """The opposite of `_parts`; returns how many numbers a row has.  Raises `ModelFileError`."""
+    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int | tuple[int, ...]:
+        """The opposite of `_parts`; returns how many numbers a row has, or their shape.  Raises `ModelFileError`."""
         raise NotImplementedError
 
     # ---- training ----------------------------------------------------------------------------------------------------
@@ -202,20 +204,30 @@ class Estimator:
                       output_activation="softmax" if self._kind == "classifier" else None)
         return network, "-".join(map(str, (shape[0], *self.hidden, self._outputs())))
 
+    def _begin(self, network: Model, path: str) -> list[str]:
+        """Takes weights to begin with; the names of those that fit.   ModelFileError"""
+        return network.load_weights(path, skip_mismatch=True)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Factors of the learning rate by patterns of weights, where the recipe gives none."""
+        return {}
+
     def _compile(self, network: Model) -> None:
         """Loss, metrics and optimizer."""
         settings.compile(network, self)
 
-    def _train(self, inputs: np.ndarray | Source, targets: np.ndarray, weight: np.ndarray | None,
+    def _train(self, inputs: np.ndarray | Source | Batches, targets: np.ndarray, weight: np.ndarray | None,
                validation: tuple[np.ndarray, np.ndarray] | None, callbacks: Sequence[Callback],
                say: Callable[[str], None]) -> None:
         from dlcore.training.early_stopping import EarlyStopping
-        loaded = isinstance(inputs, Source)
+        loaded = isinstance(inputs, (Source, Batches))
         shape = inputs.shape if loaded else inputs.shape[1:]
         network, described = self._make(shape)
         for line in recipe.prepare(network, self):
             say(line)
         self._compile(network)
+        for line in recipe.set_precision(network, self):
+            say(line)
         self._network = network
         say(f"network {described}, {network.count_params():,} weights; dropout {self.dropout:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), batches of {self.batch_size}, "
@@ -223,9 +235,11 @@ class Estimator:
             + recipe.described(self)
             + (f", stops {self.patience} epochs after the best" if self.patience and validation else ""))
         best = EarlyStopping(recipe.of(self)["monitor"], patience=self.patience or None) if validation else None
-        steps = -(-len(inputs) // (self.batch_size * recipe.of(self)["accumulate"]))
+        size = 1 if isinstance(inputs, Batches) else self.batch_size
+        steps = -(-len(inputs) // (size * recipe.of(self)["accumulate"]))
         network.optimizer.learning_rate = recipe.schedule(self, self.epochs * steps, steps) or self.lr
-        own: list[Callback] = [recipe.plateau(self)] if self.schedule == "plateau" else []
+        own: list[Callback] = [inputs] if isinstance(inputs, Batches) else []
+        own += [recipe.plateau(self)] if self.schedule == "plateau" else []
         if isinstance(validation, tuple) and settings.mixes_targets(self):
             validation = validation[0], settings.one_hot(validation[1], self._outputs())
         history = network.fit(inputs, None if loaded else targets, batch_size=self.batch_size, epochs=self.epochs,
@@ -285,7 +299,7 @@ class Estimator:
 
     def answers(self, samples: np.ndarray) -> np.ndarray:
         """The answers to such samples, f32 (N, outputs)."""
-        return self.model.predict(samples)
+        return self.model.predict(samples).reshape(len(samples), -1)
 
     def random_samples(self, count: int) -> np.ndarray:
         """Samples for a comparison where there are no data, f32 (count, *sample_shape)."""
@@ -294,7 +308,8 @@ class Estimator:
     def trace(self, x: Tensor) -> Tensor:
         """The answer to one such sample, by ops on tensors of a graph."""
         assert self.model.network is not None
-        return self.model.network.apply([x])[0]
+        out = self.model.network.apply([x])[0]
+        return out.reshape(1, out.size)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
@@ -333,15 +348,20 @@ class Estimator:
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         assert network.network is not None
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        expected = [(cls._input_dtype, (width,)), *(("f32", (n,)) for n in result._output_widths())]
+        expected = [*((cls._input_dtype, _shape(n)) for n in result._input_widths(width)),
+                    *(("f32", _shape(n)) for n in result._output_widths())]
         if found != expected or not result._fits(network):
             raise ModelFileError("network, preprocessing and labels do not fit together", where=where, expected=str(expected),
                                  got=str(found)[:120])
         result._network = network
         return result
 
-    def _output_widths(self) -> list[int]:
-        """Numbers per row of each output of the network."""
+    def _input_widths(self, width: Any) -> Sequence[Any]:
+        """Numbers per row, or their shape, of each input of the network, the rows of data being of this width."""
+        return [width]
+
+    def _output_widths(self) -> Sequence[int | tuple[int, ...]]:
+        """Numbers per row of each output of the network, or their shape."""
         return [self._outputs()]
 
     def _fits(self, network: Any) -> bool:
@@ -384,6 +404,10 @@ def renamed(options: Mapping[str, Any]) -> dict[str, Any]:
     training = {name: value for name, value in options.items() if name in recipe.KEYS and value != recipe.KEYS[name][0]}
     own = {"batch_size" if name == "batch" else name: value for name, value in options.items() if name not in recipe.KEYS}
     return own | ({"training": training} if training else {})
+
+
+def _shape(width: int | tuple[int, ...]) -> tuple[int, ...]:
+    return width if isinstance(width, tuple) else (width,)
 
 
 def _plain(value: Any) -> Any:

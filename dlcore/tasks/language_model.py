@@ -11,6 +11,7 @@ from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.layers.initializers import generator
 from dlcore.tasks import language_settings as settings
+from dlcore.tasks.batches import Batches
 from dlcore.tasks.estimator import Estimator
 from dlcore.tasks.task import Sections
 from dlcore.training.callbacks import Callback
@@ -20,23 +21,19 @@ if TYPE_CHECKING:
 
 PLACES = 0x77               # tells the generator of training windows from those of initial weights
 TOKENIZER = "tokenizer.json"
+BEGINNINGS = ("<s>", "<|begin_of_text|>", "<|endoftext|>", "[BOS]")     # tokens that texts begin with, by the names in use
 
 
-class Windows(Callback):
+class Windows(Batches):
     """`steps` batches of windows at places of a text's ids that are drawn for (seed, epoch): (ids i32[batch, context], the ids
-    that follow).  As a callback of the training it learns which epoch begins."""
+    that follow)."""
 
     def __init__(self, ids: np.ndarray, batch: int, context: int, steps: int, seed: int):
-        self.ids, self.batch, self.context, self.steps, self.seed, self.epoch = ids, batch, context, steps, seed, 0
+        super().__init__(seed)
+        self.ids, self.batch, self.context, self.steps, self.shape = ids, batch, context, steps, (context,)
 
-    def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
+    def __len__(self) -> int:
+        return self.steps
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng, places = generator(self.seed, PLACES, self.epoch), np.arange(self.context)
@@ -59,11 +56,13 @@ def whole(ids: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray, np.nda
 class LanguageModel(Estimator):
     """A model of what comes next in a text, fitted to a text, that writes on from a prompt.
 
-    arch        gpt (decoder blocks), lstm, gru or rnn
+    arch        gpt (decoder blocks), llama (the same with rotary positions, root-mean-square norms and gated dense networks), lstm,
+                gru or rnn
     tokenizer   char, byte, word or bpe (`vocabulary` says how many words or tokens at most; bpe needs the extra "text");
                 by default char for `CharLM`, else byte
     context     ids that are seen at a time;  layers, heads, width: of the network
     tied, bias  one table for input and output; biases of gpt
+    kv_heads    of llama: heads of keys and values, shared by several of the queries; 0: as many as `heads`
     steps       updates, each on `batch_size` windows at random places; 0: as many as `epochs` passes over the text need
     eval_every  steps between two measurements; the weights that did best are kept
     schedule    of the learning rate, after `warmup` steps (below 1: a share) of rise; linear and cosine end at `min_lr`
@@ -73,17 +72,18 @@ class LanguageModel(Estimator):
     `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
 
     task, _kind, _units = "language-model", "generator", "byte"
+    foldable = False
 
     def __init__(self, arch: str = "gpt", tokenizer: str = "", vocabulary: int = 8000, context: int = 128, layers: int = 4,
                  heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, bias: bool = True,
-                 position: str = "learned",
+                 position: str = "learned", kv_heads: int = 0,
                  steps: int = 0, epochs: int = 1, eval_every: int = 250, batch_size: int = 32, optimizer: str = "adamw",
                  lr: float = 1e-3, schedule: str = "cosine", warmup: float = 100.0, min_lr: float = 1e-4, weight_decay: float = 0.1,
                  beta_2: float = 0.99, clip: float = 1.0, patience: int = 0, val_split: float = 0.1,
                  random_state: int | None = 0):
         self.arch, self.tokenizer, self.vocabulary, self.context = arch, tokenizer, vocabulary, context
         self.layers, self.heads, self.width, self.dropout = layers, heads, width, dropout
-        self.tied, self.bias, self.position = tied, bias, position
+        self.tied, self.bias, self.position, self.kv_heads = tied, bias, position, kv_heads
         self.steps, self.epochs, self.eval_every, self.batch_size = steps, epochs, eval_every, batch_size
         self.optimizer, self.lr, self.schedule, self.warmup, self.min_lr = optimizer, lr, schedule, warmup, min_lr
         self.weight_decay, self.beta_2, self.clip, self.patience = weight_decay, beta_2, clip, patience
@@ -135,6 +135,14 @@ class LanguageModel(Estimator):
             say(best.describe())
         return self
 
+    def _compile(self, network: Any) -> None:
+        settings.compile(network, self, 1)
+
+    def made_up(self, batch: int) -> tuple[Any, Any]:
+        """A batch for measuring a step: inputs and targets."""
+        ids = np.zeros((batch, self.context), np.int32)
+        return ids, ids
+
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`."""
         text = text_of(x)
@@ -167,28 +175,57 @@ class LanguageModel(Estimator):
         """What follows the prompt, piece by piece: at most `max_new` ids, up to the first of the `stop` texts (left out).
 
         temperature 0 takes the likeliest id; beams > 0 searches for the likeliest continuation instead of drawing one.
-        The same seed gives the same text.   DataError (prompt), UsageError (numbers of no use)"""
+        The same seed gives the same text.   DataError (a prompt that is empty, unknown or longer than the context), UsageError
+        (numbers of no use)"""
         from dlcore.models.generate import Sampling, beam_search, sample
-        ids = self.encode(prompt)
-        banned = tuple(i for i in (self.tokenizer_.pad_id, self.tokenizer_.unknown_id) if i is not None and i in
-                       self.tokenizer_.special)
-        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed, banned)
-        if not len(ids):
+        ids, ends = self._opened(self.encode(prompt).tolist()), self.tokenizer_.special
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed, self._banned())
+        if not ids:
             raise DataError("the prompt is empty", hint="a prompt has at least one token")
+        if len(ids) > self.context:
+            raise DataError("the prompt is longer than the context", expected=f"at most {self.context:,} tokens",
+                            got=f"{len(ids):,}", hint="give its end alone, or train with a larger context")
+        if not all(isinstance(s, str) and s for s in stop) or isinstance(stop, str):
+            raise UsageError("a text to stop at has at least one character", got=repr(stop), expected="a list of texts")
         if beams:
-            found = beam_search(self.model, ids.tolist(), max_new, self.context, beams, sampling,
-                                lambda made: any(s in self.tokenizer_.decode(made) for s in stop))
-            yield from self._pieces(iter(found), stop)
+            found = beam_search(self.model, ids, max_new, self.context, beams, sampling, lambda made: made[-1] in ends or any(
+                s in self.tokenizer_.decode(made) for s in stop))
+            yield from self._pieces(iter(found), stop, ids)
         else:
-            yield from self._pieces(sample(self.model, ids.tolist(), max_new, self.context, sampling), stop)
+            yield from self._pieces(sample(self.model, ids, max_new, self.context, sampling), stop, ids)
 
-    def _pieces(self, ids: Iterator[int], stop: Sequence[str]) -> Iterator[str]:
-        """Text of ids as soon as it can no longer change or turn into a stop text."""
+    @property
+    def opening(self) -> str:
+        """A prompt where none is given: nothing, if the tokenizer has a token that begins a text, else a line feed."""
+        return "" if self._opened([]) else "\n"
+
+    def _opened(self, ids: list[int]) -> list[int]:
+        """The ids of a prompt behind the special tokens that the tokenizer puts before a text; of an empty prompt behind the
+        token that begins texts, if there is one."""
+        whole = self.tokenizer_.finish([-1], None)
+        before = whole[:whole.index(-1)]
+        if not before and not ids:
+            before = [self.tokenizer_.vocabulary[t] for t in BEGINNINGS if t in self.tokenizer_.vocabulary][:1]
+        return before + ids
+
+    def _banned(self) -> tuple[int, ...]:
+        """Ids that are never written: padding, what is unknown, and those of the network that are no token."""
+        known = self.tokenizer_
+        named = {i for i in (known.pad_id, known.unknown_id) if i is not None and i in known.special}
+        outputs = self.model.network.outputs[0].shape[-1]
+        return tuple(sorted((named - {known.vocabulary[t] for t in BEGINNINGS if t in known.vocabulary})
+                            | (set(range(outputs)) - known.tokens.keys())))
+
+    def _pieces(self, ids: Iterator[int], stop: Sequence[str], prompt: list[int]) -> Iterator[str]:
+        """Text of ids as soon as it can no longer change or turn into a stop text; a special token ends it."""
         made: list[int] = []
         shown, held = "", max((len(s) for s in stop), default=1) - 1
+        before = self.tokenizer_.decode(prompt)
         for i in ids:
+            if i in self.tokenizer_.special:
+                break
             made.append(i)
-            text = self.tokenizer_.decode(made)
+            text = self._behind(before, prompt, made)
             found = min((at for s in stop if (at := text.find(s)) >= 0), default=-1)
             if found >= 0:
                 yield text[len(shown):found]
@@ -197,7 +234,12 @@ class LanguageModel(Estimator):
             if len(ready) > len(shown):
                 yield ready[len(shown):]
                 shown = ready
-        yield self.tokenizer_.decode(made)[len(shown):]
+        yield self._behind(before, prompt, made)[len(shown):]
+
+    def _behind(self, before: str, prompt: list[int], made: list[int]) -> str:
+        """The text of ids behind a prompt, whose text is `before`: a blank between them may belong to neither alone."""
+        text = self.tokenizer_.decode(prompt + made)
+        return text[len(before):] if text.startswith(before) else self.tokenizer_.decode(made)
 
     def generate(self, prompt: str = "\n", max_new: int = 200, **options: Any) -> str:
         """The prompt and what follows it; options: see `stream`."""
@@ -226,7 +268,8 @@ class LanguageModel(Estimator):
         made.tokenizer_ = TextTokenizer(extras.get(TOKENIZER, {}), f"{where}, {TOKENIZER}")
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in (*network.network.inputs, *network.network.outputs)]
-        expected = [("i32", (made.context,)), ("f32", (made.context, len(made.tokenizer_)))]
+        outputs = max(found[-1][1][-1:], default=0)         # a table may have more rows than there are tokens
+        expected = [("i32", (made.context,)), ("f32", (made.context, max(outputs, len(made.tokenizer_))))]
         if found != expected:
             raise ModelFileError("network and tokenizer do not fit together", where=where, expected=str(expected),
                                  got=str(found)[:120])
@@ -253,7 +296,9 @@ def text_of(x: Any) -> str:
 class LanguageModelTask:
     """`language-model` and `char-lm` on the command line."""
 
-    architectures = {"gpt": "decoder blocks with causal attention", "lstm": "long short-term memory",
+    architectures = {"gpt": "decoder blocks with causal attention",
+                     "llama": "decoder blocks with rotary positions, RMS norms and gated dense networks",
+                     "lstm": "long short-term memory",
                      "gru": "gated recurrent units", "rnn": "a plain recurrent network"}
     presets: Mapping[str, Sections] = settings.PRESETS
     space = {"train.lr": "3e-4..3e-3:log", "model.layers": "2, 4, 6", "model.width": "64, 128, 256", "model.dropout": "0.0..0.3"}

@@ -11,11 +11,11 @@ import numpy as np
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import UsageError
 
-ARCHS, TOKENIZERS = ("gpt", "lstm", "gru", "rnn"), ("char", "byte", "word", "bpe")
+ARCHS, TOKENIZERS = ("gpt", "llama", "lstm", "gru", "rnn"), ("char", "byte", "word", "bpe")
 OPTIMIZERS, SCHEDULES = ("adamw", "adam", "sgd"), ("constant", "linear", "cosine")
 SECTIONS = {"data": ("val_split",),
             "model": ("tokenizer", "vocabulary", "context", "layers", "heads", "width", "dropout", "tied", "bias",
-                      "position"),
+                      "position", "kv_heads"),
             "train": ("steps", "epochs", "eval_every", "batch", "optimizer", "lr", "schedule", "warmup", "min_lr", "weight_decay",
                       "beta_2", "clip", "patience")}
 # nano-cpu: the recipe for a CPU in nanoGPT's README;  names: for one short name a line
@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
                  "train": {"steps": 2000, "batch": 12, "lr": 1e-3, "min-lr": 1e-4, "warmup": 100, "beta-2": 0.99,
                            "weight-decay": 0.1, "clip": 1.0, "schedule": "cosine", "optimizer": "adamw"}},
     "names": {"model": {"context": 16, "layers": 4, "heads": 4, "width": 64},
-              "train": {"steps": 5000, "batch": 32, "lr": 1e-3, "warmup": 100, "weight-decay": 0.01}},
+              "train": {"steps": 10000, "batch": 32, "lr": 3e-3, "warmup": 200, "weight-decay": 0.1, "eval-every": 500}},
     "small": {"model": {"context": 256, "layers": 6, "heads": 6, "width": 384, "dropout": 0.2},
               "train": {"steps": 5000, "batch": 64, "lr": 1e-3, "min-lr": 1e-4, "warmup": 100, "weight-decay": 0.1}},
 }
@@ -62,10 +62,12 @@ def check(p: Any) -> None:
         require(getattr(p, name) in known, name, ", ".join(filter(None, known)))
     for name in ("context", "layers", "heads", "width", "epochs", "eval_every", "batch_size"):
         whole(name, 1)
-    for name in ("steps", "patience"):
+    for name in ("steps", "patience", "kv_heads"):
         whole(name, 0)
     whole("vocabulary", 3)
-    require(p.arch != "gpt" or p.width % p.heads == 0, "width", f"a multiple of the {p.heads} heads")
+    require(p.arch not in ("gpt", "llama") or p.width % p.heads == 0, "width", f"a multiple of the {p.heads} heads")
+    require(p.arch != "llama" or p.width // p.heads % 2 == 0, "width", f"an even number of columns for each of the {p.heads} heads")
+    require(not p.kv_heads or p.heads % p.kv_heads == 0, "kv_heads", f"0, or a divisor of the {p.heads} heads")
     for name in ("min_lr", "weight_decay", "clip", "warmup"):
         number(name, 0)
     number("lr", 0, above=True)
@@ -93,6 +95,9 @@ def network(p: Any, vocabulary: int) -> Any:
     if p.arch == "gpt":
         x = L.CausalLM(vocabulary, p.context, p.layers, p.heads, p.width, p.dropout, p.bias, tied=p.tied,
                        position=p.position)(ids)
+    elif p.arch == "llama":
+        x = L.CausalLM(vocabulary, p.context, p.layers, p.heads, p.width, p.dropout, False, "silu", p.tied, "rotary", "rms",
+                       p.kv_heads or p.heads, gated_width(p.width), gated=True, epsilon=1e-5)(ids)
     else:
         kind = {"lstm": L.LSTM, "gru": L.GRU, "rnn": L.SimpleRNN}[p.arch]
         x = L.Embedding(vocabulary, p.width)(ids)
@@ -102,6 +107,11 @@ def network(p: Any, vocabulary: int) -> Any:
                 x = L.Dropout(p.dropout)(x)
         x = L.Dense(vocabulary)(x)
     return Model(ids, x, seed=p.seed_)
+
+
+def gated_width(width: int) -> int:
+    """Columns of a gated dense network with about as many weights as one of 4 width columns: 8/3 width, a multiple of 8."""
+    return -(-8 * width // 3 // 8) * 8
 
 
 def compile(model: Any, p: Any, steps: int) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
+PRECISIONS = ("float32", "bf16")
 # key -> (default, what it must be, whether a value is that)
 KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: _number(v, 0)),
@@ -29,6 +30,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
                lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
+    "precision": ("float32", "float32, or bf16 for the products of training steps", lambda v: v in PRECISIONS),
     "monitor": ("val_loss", "a metric of an epoch", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
@@ -76,7 +78,8 @@ def check(params: Any) -> None:
 
 def measured(params: Any) -> list[str]:
     """The metrics of an epoch, where they are known before the training; else none."""
-    own = {"classifier": ["loss", "accuracy"], "regressor": ["loss"], "multi-label": ["loss"]}.get(getattr(params, "_kind", ""), [])
+    own = {"classifier": ["loss", "accuracy"], "regressor": ["loss"], "forecaster": ["loss"],
+           "multi-label": ["loss"]}.get(getattr(params, "_kind", ""), [])
     return own + [f"val_{name}" for name in own if params.val_split]
 
 
@@ -104,6 +107,8 @@ def optimizer(params: Any) -> Any:
         options |= {"use_ema": True, "ema_momentum": float(settings["ema"])}
     if settings["accumulate"] > 1:
         options["gradient_accumulation_steps"] = int(settings["accumulate"])
+    if hasattr(params, "learning_rates") and (rates := params.learning_rates()):
+        options["learning_rate_multipliers"] = rates
     options |= settings["optimizer_options"]
     kind = type(optim.get(params.optimizer))
     try:
@@ -153,7 +158,7 @@ def prepare(network: Model, params: Any) -> list[str]:
     if settings["freeze"]:
         said.append(f"not trained: {', '.join(network.freeze(*settings['freeze']))}")
     if settings["init"]:
-        taken = network.load_weights(settings["init"], skip_mismatch=True)
+        taken = params._begin(network, settings["init"])
         if not taken:
             raise UsageError("no weight of the model to begin with fits", where=settings["init"],
                              hint="its layers need the names and shapes of this network's")
@@ -166,6 +171,18 @@ def prepare(network: Model, params: Any) -> list[str]:
             if len(variable.shape) > 1 and variable.regularizer is None:
                 variable.regularizer = L1L2(float(settings["l1"]), float(settings["l2"]))
     return said
+
+
+def set_precision(network: Model, params: Any) -> list[str]:
+    """That of the products of training steps of a network that was compiled; evaluation and prediction stay float32, so that a
+    model answers as its file does.  A line where the processor has no such products."""
+    network.precision, network.answers_in = of(params)["precision"], "float32"
+    if network.precision == "float32":
+        return []
+    from dlcore.runtime import device_kind, kernel_table
+    level = kernel_table().level
+    has = device_kind() != "cpu" or level.endswith("bf16")
+    return [] if has else [f"this processor (level {level}) has no bf16 products: they are float32"]
 
 
 def sparse_tables(network: Model, params: Any) -> list[str]:

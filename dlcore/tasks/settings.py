@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,26 @@ from dlcore.tasks import recipe
 
 if TYPE_CHECKING:
     from dlcore.training.model import Model
+
+
+class ByArchitecture:
+    """A parameter that is what `defaults` says of the estimator's `arch` where none (None) was given."""
+
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]]):
+        self.defaults = defaults
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        given = instance.__dict__.get(self.name)
+        return self.defaults.get(instance.arch, {}).get(self.name) if given is None else given
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.name] = value
+
 
 _MOST_LAYERS, _WIDEST = 64, 1 << 24
 

@@ -9,12 +9,16 @@ import numpy as np
 from dlcore.data.answers import Classes
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.text.ngrams import NGrams, ideographic, mapping
-from dlcore.data.text.sequences import Windows, pad_sequences, windows
+from dlcore.data.text.published import cut_to
+from dlcore.data.text.sequences import Windows, pad_sequences, waste, windows
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.data.texts import label_sets, read_texts, text_array
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics import accuracy_score, f1_score
+from dlcore.tasks import recipe, text_pretrained
+from dlcore.tasks.batches import ByLength, grouped, lengths_of
 from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.settings import ByArchitecture
 from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
 
@@ -22,6 +26,7 @@ ARCHITECTURES = {
     "ngrams": "a bag of n-grams of words and characters, weighted as in tf-idf, and a linear layer (fastText's way)",
     "bilstm": "embedding, bidirectional LSTM, mean over the words, dense layer",
     "transformer": "embedding, positions, Transformer blocks, mean over the words, dense layer",
+    "bert": "the encoder of a model that is named by --init (MiniLM, BERT), trained on, and a dense layer",
 }
 HEADS = 4                               # of the transformer's attention
 TOKENIZERS = ("word", "char", "byte", "bpe", "wordpiece")
@@ -31,47 +36,38 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "ngrams": {"embed": 64, "hidden": (), "dropout": 0.2, "epochs": 10, "lr": 5e-3, "weight_decay": 1e-2},
     "transformer": {"embed": 128, "hidden": (256, 256), "dropout": 0.3, "epochs": 20, "lr": 1e-3, "weight_decay": 1e-2},
     "bilstm": {"embed": 128, "hidden": (128,), "dropout": 0.5, "epochs": 16, "lr": 2e-3, "weight_decay": 1e-2},
+    "bert": {"embed": 128, "hidden": (), "dropout": 0.1, "epochs": 5, "lr": 2e-3, "weight_decay": 1e-2},
 }
 _GRAIN, _USUAL_LENGTH, _MOST_STEPS = 8, 256, 1 << 16
-
-
-class _ByArchitecture:
-    """A parameter that is what `DEFAULTS` says of the architecture where none (None) was given."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        given = instance.__dict__.get(self.name)
-        return DEFAULTS.get(instance.arch, {}).get(self.name) if given is None else given
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self.name] = value
+_PIECE = 256                            # texts that are read at once
 
 
 class _Text(Estimator):
     """What both share: a row is a text; `x` is a list or an array of texts, or a `Dataset`.
 
-    arch         "ngrams", "bilstm" or "transformer"
-    tokenizer    "word", "char", "byte", "bpe", "wordpiece", or the path of a tokenizer.json; "ngrams" cuts texts itself
+    arch         "ngrams", "bilstm", "transformer", or "bert": `training={"init": MODEL}` names the encoder to begin with, a model
+                 of the task embed or a folder of Hugging Face's kind
+    tokenizer    "word", "char", "byte", "bpe", "wordpiece", or the path of a tokenizer.json; "ngrams" cuts texts itself, "bert" as
+                 its encoder is used to
     vocabulary   tokens (or n-grams), at most;   least: how many times one must occur in training
     max_len      tokens (or n-grams) of a text, at most; 0: what all but one in a thousand training texts need, at most 256 tokens
     long         texts with more: "truncate" keeps the beginning, "windows" cuts pieces that overlap by half and averages their
                  predictions
     embed        size of the vectors;   hidden: units of the LSTM layers, widths of the blocks' dense networks, or of dense
-                 layers behind the bag
+                 layers behind the bag;  "bert" has its own
+    encoder_rate, layer_decay    of "bert": the learning rate of the encoder's highest block beside that of the new layer, and
+                 that of each block beside the one above
     """
 
     task = "text-classify"
-    _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long")}
-    embed: Any = _ByArchitecture()
-    hidden: Any = _ByArchitecture()
-    dropout: Any = _ByArchitecture()
-    epochs: Any = _ByArchitecture()
-    lr: Any = _ByArchitecture()
-    weight_decay: Any = _ByArchitecture()
+    reads_text = True
+    _own = {"model": ("embed", "tokenizer", "vocabulary", "least", "max_len", "long"), "train": ("encoder_rate", "layer_decay")}
+    embed: Any = ByArchitecture(DEFAULTS)
+    hidden: Any = ByArchitecture(DEFAULTS)
+    dropout: Any = ByArchitecture(DEFAULTS)
+    epochs: Any = ByArchitecture(DEFAULTS)
+    lr: Any = ByArchitecture(DEFAULTS)
+    weight_decay: Any = ByArchitecture(DEFAULTS)
     columns: str = ""                   # "text,label": those of the file trained on
     _tables = True
 
@@ -79,7 +75,9 @@ class _Text(Estimator):
                  long: str = "truncate", embed: int | None = None, hidden: Sequence[int] | None = None,
                  dropout: float | None = None, epochs: int | None = None, batch_size: int = 32, lr: float | None = None,
                  optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float | None = None, patience: int = 0,
-                 val_split: float = 0.1, random_state: int | None = 0, training: Mapping[str, Any] | None = None):
+                 val_split: float = 0.1, random_state: int | None = 0, training: Mapping[str, Any] | None = None,
+                 encoder_rate: float = 0.05, layer_decay: float = 0.9):
+        self.encoder_rate, self.layer_decay = encoder_rate, layer_decay
         self.arch, self.tokenizer, self.vocabulary, self.least = arch, tokenizer, vocabulary, least
         self.max_len, self.long, self.embed, self.hidden, self.dropout = max_len, long, embed, hidden, dropout
         self.epochs, self.batch_size, self.lr, self.optimizer = epochs, batch_size, lr, optimizer
@@ -99,7 +97,14 @@ class _Text(Estimator):
             value = getattr(self, name)
             require(isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(low <= value <= high), name,
                     f"a whole number from {low} to {high}")
-        require(self.arch == "ngrams" or len(self.hidden) > 0, "hidden", "at least one layer")
+        for name in ("encoder_rate", "layer_decay"):
+            value = getattr(self, name)
+            require(isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1, name, "0 to 1")
+        require(self.arch in ("ngrams", "bert") or len(self.hidden) > 0, "hidden", "at least one layer")
+        if self.arch == "bert" and not recipe.of(self)["init"]:
+            raise UsageError("the architecture bert begins with an encoder that is there already", where="init",
+                             expected="a model of the task embed, or a folder of Hugging Face's kind",
+                             hint="dlcore import FOLDER -o encoder.dlc; dlcore train text-classify --arch bert --init encoder.dlc")
         require(self.arch != "transformer" or self.embed % HEADS == 0, "embed", f"a multiple of {HEADS}, the heads")
         super()._check_params()
 
@@ -121,16 +126,24 @@ class _Text(Estimator):
             self._ngrams = NGrams.fit(texts, runs, (2, 5), self.vocabulary, self.least, self.max_len or _USUAL_LENGTH * 8)
             self._length = self._ngrams.longest
             return [f"{len(self._ngrams) - 1:,} n-grams: up to {runs} words, 2 to 5 characters; at most {self._length} in a text"]
-        self._tokenizer = made_tokenizer(self.tokenizer, texts, self.vocabulary, self.least)
+        if self.arch == "bert":
+            self._source = text_pretrained.encoder_in(recipe.of(self)["init"])
+            self._tokenizer = cut_to(self._source.tokenizer_, None)
+            named, most = recipe.of(self)["init"], min(self._source.encoder.context, self.max_len or _USUAL_LENGTH)
+        else:
+            self._tokenizer = made_tokenizer(self.tokenizer, texts, self.vocabulary, self.least)
+            named, most = self.tokenizer, self.max_len or _USUAL_LENGTH
         lengths = np.sort([len(ids) for ids in self._tokenizer.encode_batch(texts)])
         wanted = int(lengths[min(len(lengths) - 1, int(np.ceil(len(lengths) * 0.999)) - 1)])
-        self._length = self.max_len or max(1, min(_USUAL_LENGTH, -(-wanted // _GRAIN) * _GRAIN))
+        self._length = most if self.max_len else max(1, min(most, -(-wanted // _GRAIN) * _GRAIN))
+        if self.arch == "bert" and not self._in_windows:
+            self._tokenizer = cut_to(self._tokenizer, self._length)     # the last token stays that which ends a text
         beyond = int((lengths > self._length).sum())
         strategy = "their beginning is read" if self.long == "truncate" else "read in windows, predictions averaged"
-        used = lengths.clip(0, self._length).sum() / (len(lengths) * self._length)
-        return [f"tokenizer {self.tokenizer}: {len(self._tokenizer):,} tokens; texts have {lengths[len(lengths) // 2]} in the"
+        padding = waste(lengths, grouped(lengths, self.batch_size, self._length))
+        return [f"tokenizer {named}: {len(self._tokenizer):,} tokens; texts have {lengths[len(lengths) // 2]} in the"
                 f" middle, {lengths[-1]} at most",
-                f"texts are filled up to {self._length} tokens, {1 - used:.0%} of it padding"
+                f"texts are filled up to at most {self._length} tokens, batches by length: {padding:.0%} of it padding"
                 + (f"; {beyond:,} texts are longer: {strategy}" if beyond else "")]
 
     def _ids(self, x: np.ndarray) -> list[list[int]]:
@@ -157,28 +170,64 @@ class _Text(Estimator):
         if isinstance(inputs, Windows):         # each window learns the labels of its text
             targets, weight = targets[inputs.document], None if weight is None else weight[inputs.document]
             inputs = inputs.ids
-        super()._train(inputs, targets, weight, *rest)
+        validation, *others = rest
+        if self.arch != "ngrams":
+            inputs = ByLength(inputs, targets, weight, self.batch_size, self.seed_)
+            validation = None if validation is None else ByLength(validation[0], validation[1], None, _PIECE)
+        super()._train(inputs, targets, weight, validation, *others)
 
     def _predict(self, x: Any) -> np.ndarray:
-        if not self._in_windows:
+        if self.arch == "ngrams":
             return super()._predict(x)
-        cut = self._windows(self._checked(x))
-        return cut.pool(self.model.predict(cut.ids))
+        network = self.model.network
+        assert network is not None
+        network.fewer_steps = True          # texts are filled up to the longest of those beside them
+        if self._in_windows:
+            cut = self._windows(self._checked(x))
+            return cut.pool(self._by_length(cut.ids))
+        return self._by_length(self._inputs(self._checked(x)))
+
+    def _by_length(self, ids: np.ndarray) -> np.ndarray:
+        """The network's outputs for rows of ids, f32 (N, outputs)."""
+        out = np.empty((len(ids), self._outputs()), np.float32)
+        for bucket in grouped(lengths_of(ids), _PIECE, ids.shape[1]):
+            out[bucket.rows] = self.model.predict(ids[bucket.rows, :bucket.length])
+        return out
+
+    def _begin(self, network: Any, path: str) -> list[str]:
+        if self.arch == "bert":                 # made with the encoder's values
+            return [v.path for v in network.layers[0].variables]
+        return super()._begin(network, path)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Factors of the learning rate by patterns of weights."""
+        source = getattr(self, "_source", None)
+        if self.arch != "bert" or source is None:
+            return {}
+        return text_pretrained.rates(source, self.encoder_rate, self.layer_decay)
 
     # ---- the network -------------------------------------------------------------------------------------------------
     def _make(self, shape: tuple[int, ...]) -> tuple[Any, str]:
-        sizes = "-".join(map(str, (self.embed, *self.hidden, self._outputs())))
-        return self._network_of(self.arch), f"{self.arch} {sizes}"
+        made = self._network_of(self.arch)
+        made.network.fewer_steps = self.arch != "ngrams"
+        if self.arch == "bert":
+            encoder = self._source.encoder
+            return made, f"bert {len(encoder.blocks)} blocks of {encoder.width}, {self._outputs()} labels"
+        return made, f"{self.arch} " + "-".join(map(str, (self.embed, *self.hidden, self._outputs())))
 
     def _network_of(self, arch: str) -> Any:
         from dlcore import models
         options = {"embed": self.embed, "hidden": self.hidden, "dropout": self.dropout, "seed": self.seed_,
                    "output_activation": "softmax" if self._kind == "classifier" else "sigmoid"}
+        sizes = self._length, len(self._tokenizer) if arch != "ngrams" else len(self._ngrams), self._outputs()
+        if arch == "bert":
+            return text_pretrained.network(self._source, self._length, self._outputs(), dropout=self.dropout, seed=self.seed_,
+                                           output_activation=options["output_activation"])
         if arch == "bilstm":
-            return models.bilstm(self._length, len(self._tokenizer), self._outputs(), **options)
+            return models.bilstm(*sizes, **options)
         if arch == "transformer":
-            return models.encoder_classifier(self._length, len(self._tokenizer), self._outputs(), heads=HEADS, **options)
-        network = models.bag_of_ngrams(self._length, len(self._ngrams), self._outputs(), **options)
+            return models.encoder_classifier(*sizes, heads=HEADS, **options)
+        network = models.bag_of_ngrams(*sizes, **options)
         network.layers[0].set_importance(self._ngrams.importance)
         return network
 
@@ -211,6 +260,8 @@ class _Text(Estimator):
     def _fits(self, network: Any) -> bool:
         """Whether ids of this tokenizer are ids of the network's table."""
         limits = network.network.id_limits()
+        if self.arch == "bert":                 # its table may have more rows than there are tokens
+            return limits[0] is not None and limits[0] >= len(self._tokenizer)
         return limits == [len(self._ngrams if self.arch == "ngrams" else self._tokenizer)]
 
     def _decision(self) -> dict[str, Any]:

@@ -55,6 +55,9 @@ class Accumulated:
             if memory is not None:
                 memory[...] = array
 
+    def send(self) -> None:
+        """Micro-batches are copied one by one when they run."""
+
     def read(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The arrays that the programs read."""
         return tuple(a for a, memory in zip(arrays, self.inputs, strict=True) if memory is not None)

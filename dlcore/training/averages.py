@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dlcore.runtime import look
+
 if TYPE_CHECKING:
     from dlcore.training.model import Model
     from dlcore.training.store import WeightStore
@@ -68,4 +70,4 @@ def stretch(store: WeightStore, run: str, size: int) -> np.ndarray:
     places = store.parameters.places
     cuts = [i for i, c in enumerate(run) if c == ":" and run[:i] in places and run[i + 1:] in places]
     offset = places[run[:cuts[0]]].offset
-    return store.buffers["weights"][offset:offset + size * 4].view(np.float32)
+    return look(store.buffers["weights"])[offset:offset + size * 4].view(np.float32)

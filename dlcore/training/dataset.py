@@ -45,7 +45,7 @@ def inputs(model: Model, x: Any, what: str = "x") -> tuple[np.ndarray, ...]:
     out = []
     for array, symbol, name in zip(given, network.inputs, network.input_names, strict=True):
         label = what if len(given) == 1 else f"{what} {name!r}"
-        array = arrays.fit_shape(array, symbol.shape[1:], label)
+        array = arrays.fit_shape(array, network.shape_of(symbol.shape[1:], array.shape), label)
         out.append(arrays.to_ids(array, label) if symbol.dtype == "i32" else array)
     if any(symbol.dtype == "i32" for symbol in network.inputs):
         for array, count, name in zip(out, network.id_limits(), network.input_names, strict=True):
@@ -67,7 +67,7 @@ def make(model: Model, x: Any, y: Any, sample_weight: Any = None, class_weight: 
     names = objective.target_names
     given = arrays.as_list(y, names, what + "y")
     labels = [what + ("y" if len(given) == 1 else f"y {n!r}") for n in names]
-    ys = tuple(target(array, objective.kind(i, array), objective.symbols[i], label)
+    ys = tuple(target(array, objective.kind(i, array), objective.symbols[i], label, model.network)
                for i, (array, label) in enumerate(zip(given, labels, strict=True)))
     rows = arrays.same_rows({**dict(zip(model.network.input_names, xs, strict=True)),
                              **dict(zip(labels, ys, strict=True))})
@@ -81,10 +81,11 @@ def make(model: Model, x: Any, y: Any, sample_weight: Any = None, class_weight: 
     return DataSet(xs, ys, weight)
 
 
-def target(array: np.ndarray, kind: str, symbol: Any, what: str) -> np.ndarray:
+def target(array: np.ndarray, kind: str, symbol: Any, what: str, network: Any = None) -> np.ndarray:
     """One target as its loss takes it: ids in range, or finite numbers of the output's shape."""
     if kind == "ids":
-        ids = arrays.fit_shape(arrays.to_ids(array, what), symbol.shape[1:-1], what)
+        wanted = symbol.shape[1:-1] if network is None else network.shape_of(symbol.shape[1:-1], array.shape)
+        ids = arrays.fit_shape(arrays.to_ids(array, what), wanted, what)
         arrays.check_ids(ids, symbol.shape[-1], f"a label in {what}", ignore=True)
         return ids
     if kind == "float":

@@ -6,7 +6,7 @@ step.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +46,19 @@ class ArrayFeed:
         self.generation = -1
         self.runners: dict[int, Runner] = {}
 
+    @property
+    def sizes(self) -> set[int]:
+        """Of the batches of an epoch."""
+        return {self.batch, self.rows % self.batch or self.batch}
+
     def bind(self) -> dict[int, Runner]:
         """Runners by batch, whole batches and the rest, on the memory that the weights have now."""
         store = self.model.store
         if self.generation == store.generation:
             return self.runners
-        sizes = {self.batch, self.rows % self.batch or self.batch}
         weighted = self.data.weight is not None
         signatures = {n: signature(self.model, "train", n, self.data.x, self.data.y, weighted, self.rows)
-                      for n in sizes}
+                      for n in self.sizes}
         for s in signatures.values():       # all planned before one is bound
             self.model.programs.plan(s)
         names = [f.name for f in (*signatures[self.batch].x, *signatures[self.batch].y)] + ["sample_weight"] * weighted
@@ -85,6 +89,8 @@ class IterableFeed:
     def __init__(self, model: Model, batches: Iterable[Any], steps_per_epoch: int | None, class_weight: Any, seed: int):
         self.model, self.batches, self.seed, self.class_weight = model, batches, seed, class_weight
         self.steps_per_epoch = steps_per_epoch
+        known = len(batches) if isinstance(batches, Sized) else 0          # what callbacks are told
+        self.planned = steps_per_epoch or -(-known // model.programs.micro_batches) or None
         self.endless: Iterator[Any] | None = iter(batches) if steps_per_epoch else None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:

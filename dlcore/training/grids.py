@@ -25,13 +25,16 @@ class SaveGrids(Callback):
     """Writes `NAME-STEP.png` for each picture that `draw()` makes of the model as it stands, {name: u8 pixels}.
 
     folder  made where it is missing;   every: steps between two pictures; 0: after each epoch
+    at_end  write also when the training ends at another step
 
     Drawing changes nothing of the training.  Raises UsageError; WriteError where a picture cannot be written."""
 
-    def __init__(self, folder: str | os.PathLike[str], draw: Callable[[], Mapping[str, np.ndarray]], every: int = 0):
+    def __init__(self, folder: str | os.PathLike[str], draw: Callable[[], Mapping[str, np.ndarray]], every: int = 0,
+                 at_end: bool = False):
         if every < 0:
             raise UsageError("grids are written every so many steps", expected="a whole number from 0", got=str(every))
-        self.folder, self.draw, self.every = Path(folder), draw, every
+        self.folder, self.draw, self.every, self.at_end = Path(folder), draw, every, at_end
+        self.drawn = -1             # the step of the last pictures
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         try:
@@ -46,9 +49,14 @@ class SaveGrids(Callback):
         if not self.every:
             self.save()
 
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        if self.at_end and self.drawn != self.model.state.step:
+            self.save()
+
     def save(self) -> None:
         """Writes the pictures of now."""
         model = self.model
+        self.drawn = model.state.step
         model.store.changed()               # between two steps nobody has said that the weights are others
         with model.averages.used(True):
             for name, pixels in self.draw().items():

@@ -94,6 +94,7 @@ class LoadedFeed:
             source.fill(x, y, ids, self.seed, epoch, position)
             if source.weight is not None and weight[0] is not None:
                 weight[0][...] = source.weight[ids]
+            runner.send()
             return runner
         yield from Ahead(make, self.steps_per_epoch - start, AHEAD, self.times)
 

@@ -121,7 +121,8 @@ class Loop:
     def may_join(self) -> bool:
         """Whether steps can follow one another without Python: nobody looks at each, and the data lies in memory."""
         watched = self.on_step_begin is not None or self.on_step is not None or debug_level() > 0
-        return not watched and hasattr(self.feed, "order") and self.model.programs.micro_batches == 1
+        programs = self.model.programs
+        return not watched and hasattr(self.feed, "order") and programs.joins and programs.micro_batches == 1
 
     def run_blocks(self, order: np.ndarray) -> bool:
         """`run_steps` in blocks of some BLOCK_SECONDS; the same steps, sums and bits."""

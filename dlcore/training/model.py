@@ -46,6 +46,8 @@ class Model(Layer):
 
     inputs, outputs: what `Input` and layers returned, or lists of them.   seed: of the initial weights."""
 
+    own_class = True            # whether a file names the subclass; else it holds layers and connections
+
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, seed: int = 0, **options: Any):
         super().__init__(name=name, **options)
         if not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -54,6 +56,7 @@ class Model(Layer):
         self.optimizer: Any = None
         self.stop_training = False
         self.precision = "float32"
+        self.answers_in = ""            # precision of evaluation and prediction, where it is another
         self.state = TrainingState(self.seed)
         self.programs = Programs(self)
         self.averages = Averages(self)
@@ -244,7 +247,10 @@ class Model(Layer):
                 data, validation_data = fitting.hold_back(data, validation_split, verbose)
             feed = fitting.array_feed(self, data, batch_size, shuffle)
         self.ensure_store()
-        params = {"epochs": epochs, "steps": feed.steps_per_epoch, "batch_size": batch_size, "verbose": verbose}
+        steps = getattr(feed, "planned", feed.steps_per_epoch)
+        if steps is None and hasattr(x, "__len__"):
+            steps = -(-len(x) // self.programs.micro_batches)
+        params = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "verbose": verbose}
         return self._run(Loop(self, feed, state, state.epoch + epochs), validation_data, callbacks or (), params)
 
     def _run(self, loop: Loop, validation: Any, callbacks: Iterable[Callback], params: dict[str, Any]) -> History:

@@ -9,7 +9,7 @@ from typing import Any
 from dlcore.errors import UsageError
 
 # words in the names of metrics of which more is better; of all others less is
-GREATER = {"accuracy", "acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "mcc", "kappa", "score"}
+GREATER = {"accuracy", "acc", "auc", "precision", "recall", "f1", "fbeta", "r2", "mcc", "kappa", "score", "map50"}
 LESS = {"loss", "error", "brier"}
 
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 class Network:
     """inputs, outputs: symbols.  nodes: uses of layers, in an order in which each comes after what it reads.
 
-    `single_output` is False where the outputs were given as a list."""
+    `single_output` is False where the outputs were given as a list.  fewer_steps: batches may have fewer steps (the first
+    axis behind the batch) than the symbols' shapes say, so that short sequences are not filled up to the longest."""
+
+    fewer_steps = False
 
     def __init__(self, inputs: list[Symbol], outputs: list[Symbol], single_output: bool):
         self.inputs, self.outputs, self.single_output = inputs, outputs, single_output
@@ -40,11 +43,17 @@ class Network:
             self._id_limits = [None if f is None else f[1] for f in found]
         return self._id_limits
 
+    def shape_of(self, shape: tuple[int, ...], given: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape behind the batch that an array of shape `given` must have, `shape` being the most."""
+        if self.fewer_steps and shape and len(given) > 1 and 0 < given[1] < shape[0]:
+            return given[1], *shape[1:]
+        return shape
+
     def apply(self, tensors: list[Tensor]) -> list[Tensor]:
         """The outputs for these inputs, tensors of one graph."""
         known = {id(symbol): t for symbol, t in zip(self.inputs, tensors, strict=True)}
         for symbol, t in zip(self.inputs, tensors, strict=True):
-            if symbol.shape[1:] != t.shape[1:] or symbol.dtype != t.dtype:
+            if self.shape_of(symbol.shape[1:], t.shape) != t.shape[1:] or symbol.dtype != t.dtype:
                 raise ShapeError("an input has the wrong shape", expected=f"{symbol.dtype} {symbol.shape}",
                                  got=f"{t.dtype} {(None, *t.shape[1:])}")
         for node in self.nodes:

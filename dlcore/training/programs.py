@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlcore.errors import UsageError
+from dlcore.errors import DeviceError, UsageError
 from dlcore.graph.cache import ProgramCache, program_bytes
 from dlcore.layers.trace import Trace, tracing
 from dlcore.training.accumulated import Accumulated, micro_signatures
@@ -84,7 +84,7 @@ def make(model: Model, s: Signature) -> Program:
     from dlcore.graph import Graph, Slot, plan
     from dlcore.runtime import device_table
     store = model.store
-    graph = Graph(store.parameters, precision=model.precision)
+    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in or model.precision)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
     with tracing(trace):
         ids = graph.input("rows", s.batch, dtype="i32") if s.rows else None
@@ -163,6 +163,11 @@ class Runner:
             if view is not None:
                 view[...] = array
 
+    def send(self) -> None:
+        """The inputs are written: a GPU copies them while it computes something else."""
+        if hasattr(self.instance, "send"):
+            self.instance.send()
+
     def read(self, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """The arrays that the program reads."""
         return tuple(a for a, view in zip(arrays, self.inputs, strict=True) if view is not None)
@@ -187,6 +192,8 @@ class Runner:
 class Programs:
     """The programs of a model, found by signature, least recently used out first; and runners bound to its store."""
 
+    joins = True                    # whether a training step is one program, so that steps can follow one another without Python
+
     def __init__(self, model: Model):
         self.model, self.cache = model, ProgramCache(CACHE_BYTES)
         self.runners = ProgramCache(CACHE_BYTES, lambda runner: program_bytes(runner.instance))
@@ -202,6 +209,15 @@ class Programs:
             self.runners.clear()
             found = self.runners.get(s, lambda: self.trainer(s, {}, seed))
         return found
+
+    def step_flops(self) -> float:
+        """Floating-point operations of a training step for each of its rows, of the largest step planned; 0 before one is."""
+        known: list[Any] = list(self.cache.items())
+        steps = [(s.batch, program) for s, program in known if s.kind == "train"]
+        if not steps:
+            return 0.0
+        batch, program = max(steps, key=lambda step: step[0])
+        return sum(row["flops"] for row in program.table()) / batch
 
     @property
     def micro_batches(self) -> int:
@@ -225,7 +241,12 @@ class Programs:
     def bind(self, program: Program, s: Signature, data: dict[str, np.ndarray], seed: int) -> Runner:
         """An instance of the program on the model's weights and these data sets."""
         store: WeightStore = self.model.store
-        instance = store.bind(program, {name: a for name, a in data.items() if name in program.sizes})
+        try:
+            instance = store.bind(program, {name: a for name, a in data.items() if name in program.sizes})
+        except DeviceError as error:
+            if error.share:
+                error.hint = f"a batch of about {max(1, int(error.share * s.batch))} in the place of {s.batch} may fit"
+            raise
         # of several micro-batches the gradients are summed over rows: the update divides them
         constants = {"seed": seed, "loss_scale": 1.0 if s.kind == "train" and self.micro_batches > 1 else 1.0 / s.batch}
         runner = Runner(instance, s.batch, {n: v for n, v in constants.items() if n in program.slots},

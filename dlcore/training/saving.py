@@ -52,7 +52,7 @@ def parts(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return averaged, {name: tensor.copy() for name, tensor in tensors.items()}
     tensors = {f"weights/{name}": v.array for name, v in named_variables(model).items()}
     config: dict[str, Any] = {"model": model_config(model)}
-    if model.optimizer is not None:
+    if model.optimizer is not None and model.own_class:
         config["compile"] = {"optimizer": optimizer_config(model.optimizer), "precision": model.precision,
                              **model.objective.config()}
         state = model.state
@@ -114,12 +114,13 @@ def model_config(model: Model) -> dict[str, Any]:
     """Layers and connections."""
     from dlcore.training.model import Model, Sequential
     network = model.network
-    config: dict[str, Any] = {"class_name": type(model).__name__, "name": model.name, "seed": model.seed,
+    kind = type(model) if model.own_class else Model
+    config: dict[str, Any] = {"class_name": kind.__name__, "name": model.name, "seed": model.seed,
                               "inputs": [{"name": s.name, "shape": list(s.shape[1:]), "dtype": _long(s.dtype)}
                                          for s in network.inputs]}
     if type(model) is Sequential:
         return config | {"layers": [layer_config(layer) for layer in model.layers]}
-    if type(model) is not Model:
+    if kind is not Model:
         return config | {"config": plain(model.get_config())}
     places = {id(s): {"input": i} for i, s in enumerate(network.inputs)}
     for n, node in enumerate(network.nodes):

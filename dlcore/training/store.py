@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.layers.initializers import generator
-from dlcore.runtime import shared_memory
-from dlcore.runtime.buffers import DTYPES
+from dlcore.runtime import look, shared_memory
+from dlcore.runtime.buffers import DTYPES, return_freed
 
 if TYPE_CHECKING:
     from dlcore.layers.layer import Variable
     from dlcore.runtime import Program
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LARGE = 1 << 24             # bytes of new weights, behind whose initial values it is worth tidying up
 SHARED = ("weights", "statistics", "gradients", "state")
 
 
@@ -65,6 +66,8 @@ class WeightStore:
             v.value, v.store = view, self
         if new:
             self.changed()
+        if sum(v.value.nbytes for v in new) > LARGE:
+            return_freed()
 
     def _unique(self, path: str) -> str:
         name, n = path, 1
@@ -77,8 +80,12 @@ class WeightStore:
         """The memory of a weight, a statistic or an optimizer's state."""
         place = self.parameters.places[name]
         dtype = DTYPES[place.dtype]
-        memory = self.buffers[place.buffer][place.offset:place.offset + place.size * dtype.itemsize]
+        memory = look(self.buffers[place.buffer])[place.offset:place.offset + place.size * dtype.itemsize]
         return memory.view(dtype).reshape(place.shape)
+
+    def look(self, statistics: bool) -> None:
+        """The weights, or the statistics, are about to be read or written by the processor."""
+        look(self.buffers["statistics" if statistics else "weights"])
 
     def reserve(self, sizes: dict[str, int]) -> None:
         """Makes the shared buffers at least this large; what they hold stays."""
@@ -88,7 +95,7 @@ class WeightStore:
             if old is None or len(old) < size:
                 self.buffers[name] = shared_memory(size)
                 if old is not None:
-                    self.buffers[name][:len(old)] = old
+                    self.buffers[name][:len(old)] = look(old)
                     moved = moved or len(old) > 0
         if moved:
             self.generation += 1
@@ -98,7 +105,8 @@ class WeightStore:
 
     def bind(self, program: Program, data: dict[str, np.ndarray]) -> Any:
         """An instance of a program on this memory and these data sets."""
-        self.reserve({**self.parameters.sizes, **{n: s for n, s in program.sizes.items() if n in SHARED}})
+        known, asked = self.parameters.sizes, program.sizes     # of a program that was planned before others, less than is known
+        self.reserve({n: max(known.get(n, 0), asked.get(n, 0)) for n in SHARED})
         return program.bind({**{n: self.buffers[n] for n in SHARED if n in program.sizes}, **data})
 
     def claim(self, name: str, owner: Any) -> str:

@@ -32,8 +32,18 @@ def test_the_preset_trains_and_generate_writes(bard, capsys):
     assert set(json.loads(capsys.readouterr().out)["metrics"]) == {"loss", "perplexity", "bits_per_character"}
 
 
+def test_a_dry_run_writes_nothing(bard, tmp_path, capsys):
+    given = ["--data", bard.replace("/run", "/text.txt"), "--out", str(tmp_path / "run"), "--dry-run", "--json", *SMALL]
+    assert run(["train", "char-lm", *given]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["inputs"] == [[16]] and found["steps_per_epoch"] == 20 and not (tmp_path / "run").exists()
+
+
 def test_what_is_refused(bard, capsys):
     assert run(["generate", bard, "--prompt", "the Ω"]) == 4
     assert run(["generate", bard, "--prompt", "the", "--top-p", "0"]) == 2
+    assert run(["generate", bard, "--prompt", "the cat sat on the mat"]) == 4
+    assert run(["generate", bard, "--prompt", "the", "--stop", ""]) == 2
+    assert capsys.readouterr().out == ""                # refused before anything was written
     assert run(["train", "char-lm", "--data", bard.replace("/run", "/text.txt"), "--preset", "nano"]) == 2
     assert "nano-cpu" in capsys.readouterr().err

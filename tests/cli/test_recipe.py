@@ -22,12 +22,15 @@ def table(dlcore_command):
 def test_all_options_reach_the_run_and_its_config_repeats_it(dlcore_command, table):
     words = ["train", "tabular", "--data", table, "--epochs", 2, "--optimizer", "lamb", "--schedule", "cosine", "--warmup", 0.1]
     words += ["--weight-decay", 0.01, "--l1", 1e-5, "--l2", 1e-4, "--clip", 1, "--accumulate", 2, "--ema", 0.9, "--json"]
+    words += ["--precision", "bf16"]
     words += ["--set", "train.optimizer-options={beta_1 = 0.8}"]
     done = json.loads(dlcore_command(*words, "--out", "one").stdout)
     config = tomllib.loads((dlcore_command.folder / "one" / "config.toml").read_text())["train"]
     wanted = {"optimizer": "lamb", "schedule": "cosine", "warmup": 0.1, "weight-decay": 0.01, "l1": 1e-5, "l2": 1e-4, "clip": 1.0}
     wanted |= {"accumulate": 2, "ema": 0.9, "optimizer-options": {"beta_1": 0.8}}
+    wanted |= {"precision": "bf16"}
     assert {key: config[key] for key in wanted} == wanted
+    assert 'precision = "bf16"' in (dlcore_command.folder / "one" / "run.lock").read_text()
     again = json.loads(dlcore_command("train", "one/config.toml", "--json", "--out", "two").stdout)
     assert again["metrics"] == done["metrics"]
     more = ["--init", "one/model.dlc", "--freeze", "dense", "--schedule", "plateau", "--epochs", 1]

@@ -7,13 +7,14 @@ import gc
 import numpy as np
 import pytest
 from optim.test_sparse import RULES, Rows, V, batch, dense
-from ptx.driver import BEGIN, LAUNCH, REPLAY, FakeDriver, build
+from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, RECORD, REPLAY, SYNC, WAIT, FakeDriver, build
 
 import dlcore
 from dlcore.errors import DeviceError, UsageError
 from dlcore.graph import Graph, plan
 from dlcore.ops import matmul, relu
-from dlcore.runtime import cuda, device, device_reason, set_device
+from dlcore.optim import SGD
+from dlcore.runtime import cuda_device, device, device_reason, set_device
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +26,12 @@ def library(tmp_path_factory):
 def driver(library, monkeypatch):
     """A fake driver in the place of libcuda, and the processor chosen again afterwards."""
     monkeypatch.setenv("DLCORE_CUDA_DRIVER", str(library))
-    monkeypatch.setattr(cuda, "_devices", {})
+    monkeypatch.setattr(cuda_device, "_devices", {})
     fake = FakeDriver(library)
     fake.setup()
     yield fake
     set_device("cpu")
-    cuda._devices.clear()
+    cuda_device._devices.clear()
     gc.collect()
     assert fake.problem is None
 
@@ -112,10 +113,150 @@ def test_memory_is_given_back(driver):
     view = instance["out"]
     del instance
     gc.collect()
-    assert driver.live, "a view keeps its memory"
+    assert not driver.live and driver.pinned, "a view keeps its memory, which is the processor's"
     del view
     gc.collect()
+    assert not driver.pinned
+    weights = dlcore.runtime.shared_memory(100)
+    assert list(driver.live.values()) == [100]
+    del weights
+    gc.collect()
     assert not driver.live
+
+
+def trained_weights(where, steps):
+    """A network's weights before and after `steps` steps, and after two more."""
+    set_device(where)
+    x, y = digits()
+    model = network()
+    model.build((None, 5))
+    found = [model.get_weights()]
+    for n in (steps, 2):
+        for _ in range(n):
+            model.train_on_batch(x[:16], y[:16])
+        found.append(model.get_weights())
+    return model, found
+
+
+def test_both_sides_see_what_the_other_wrote(driver):
+    """Weights that the GPU trained are read; those that the processor sets are what the GPU goes on with."""
+    model, found = trained_weights("cuda", 3)
+    _, wanted = trained_weights("cpu", 3)
+    for got, expected in zip(found, wanted, strict=True):
+        for a, b in zip(got, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+    x, y = digits()
+    before = model.predict(x)
+    model.set_weights([2 * w for w in found[0]])
+    changed = model.predict(x)
+    model.set_weights(found[2])
+    assert np.abs(before - changed).max() > 1e-3
+    np.testing.assert_array_equal(model.predict(x), before)
+
+
+def test_averages_of_weights_change_places(driver):
+    def run(where):
+        set_device(where)
+        x, y = digits()
+        model = network()
+        model.compile(SGD(0.1, use_ema=True, ema_momentum=0.5), "sparse_categorical_crossentropy")
+        model.fit(x, y, batch_size=20, epochs=2, verbose=0)
+        return model.predict(x)
+
+    np.testing.assert_allclose(run("cuda"), run("cpu"), rtol=0, atol=2e-5)
+
+
+@pytest.fixture
+def long_blocks(monkeypatch):
+    """The loop joins 1, 2, 4, ... steps, however long they take."""
+    monkeypatch.setattr("dlcore.training.loop.BLOCK_SECONDS", 1e9)
+
+
+def test_steps_follow_one_another_without_a_stall(driver, long_blocks):
+    """In a block of steps the next one is begun before the loss of the one before is waited for, and no stream is waited for."""
+    set_device("cuda")
+    x, y = digits(80)
+    model = network()
+    model.fit(x, y, batch_size=8, epochs=1, verbose=0)
+    driver.events.clear()
+    model.fit(x, y, batch_size=8, epochs=1, verbose=0)
+    told = [e for e in driver.events if e in (REPLAY, WAIT, RECORD)]
+    joined = [told[i : i + 5] for i in range(len(told))]
+    assert [REPLAY, RECORD, REPLAY, RECORD, WAIT] in joined and [WAIT, REPLAY, RECORD, WAIT, REPLAY] in joined
+    assert told.count(REPLAY) == told.count(WAIT) == 10
+    first, last = driver.events.index(REPLAY), len(driver.events) - driver.events[::-1].index(REPLAY)
+    assert SYNC not in driver.events[first:last]
+
+
+def test_a_bad_step_in_a_block_changes_nothing(driver, long_blocks):
+    """The step behind it has begun already: its update reads the status, and leaves the weights as they were."""
+    def run(where):
+        set_device(where)
+        x, y = digits(80)
+        x[41] = 3e38
+        model = network()
+        model.compile(SGD(0.1), "sparse_categorical_crossentropy")
+        with pytest.raises(dlcore.errors.DivergedError) as caught:
+            model.fit(x, y, batch_size=8, epochs=1, verbose=0, shuffle=False)
+        step, weights = model.state.step, model.get_weights()
+        model.train_on_batch(x[:8], y[:8])
+        return str(caught.value), step, weights, model.get_weights()
+
+    with np.errstate(all="ignore"):
+        message, step, weights, later = run("cuda")
+        expected, wanted, *both = run("cpu")
+    assert step == wanted == 5 and message.splitlines()[:2] == expected.splitlines()[:2]
+    for got, right in zip((weights, later), both, strict=True):
+        for a, b in zip(got, right, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=2e-5)
+
+
+def test_inputs_are_copied_while_something_else_runs(driver):
+    set_device("cuda")
+    graph = Graph()
+    instance = plan(graph, {"out": relu(graph.input("x", 100))}).bind()
+    instance.run()
+    driver.events.clear()
+    instance["x"][:] = np.arange(100) - 50
+    instance.send()
+    assert driver.events[-2:] == [COPY_IN, RECORD] and REPLAY not in driver.events
+    instance.run()
+    np.testing.assert_array_equal(instance["out"], np.maximum(np.arange(100) - 50, 0))
+    assert driver.events.index(FOLLOW) < driver.events.index(REPLAY)
+    instance["x"][:] = 7
+    instance.run()
+    assert (instance["out"] == 7).all()
+
+
+def test_batches_that_are_loaded_ahead(driver):
+    """A source's batches go to the GPU while the step before runs; training is that of the processor."""
+    from dlcore.data.loader import Source
+
+    class Rows(Source):
+        def __init__(self, x, y):
+            super().__init__(len(x), x.shape[1:], y)
+            self.x = x
+
+        def fill(self, x, y, rows, seed, epoch, position):
+            super().fill(x, y, rows, seed, epoch, position)
+            x[...] = self.x[rows]
+
+    def run(where):
+        set_device(where)
+        model = network()
+        history = model.fit(Rows(*digits()), batch_size=16, epochs=2, verbose=0)
+        return history.history["loss"]
+
+    np.testing.assert_allclose(run("cuda"), run("cpu"), rtol=2e-5)
+    assert FOLLOW in driver.events
+
+
+def test_without_memory_pools(driver):
+    driver.setup(pools=False)
+    set_device("cuda")
+    graph = Graph()
+    (found,) = plan(graph, {"out": relu(graph.input("x", 5))}).bind().call((np.arange(5) - 2.0,))
+    np.testing.assert_array_equal(found, [0, 0, 0, 1, 2])
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")
@@ -146,7 +287,7 @@ def test_what_is_missing_is_said(driver, facts, message, hint):
 
 def test_without_a_driver(monkeypatch):
     monkeypatch.setenv("DLCORE_CUDA_DRIVER", "libnothing.so.7")
-    monkeypatch.setattr(cuda, "_devices", {})
+    monkeypatch.setattr(cuda_device, "_devices", {})
     with pytest.raises(DeviceError, match="there is no NVIDIA driver"):
         set_device("cuda")
     assert set_device("auto").startswith("cpu: there is no NVIDIA driver")
@@ -166,7 +307,18 @@ def test_a_full_gpu_says_how_much_was_asked_for(driver):
     program = plan(graph, {"out": relu(relu(graph.input("x", 1 << 23)))})
     with pytest.raises(DeviceError, match="memory is full") as caught:
         program.bind()
-    assert caught.value.expected == "32 MiB" and "8 of 16 MiB free" in caught.value.got
+    assert caught.value.expected == "96 MiB" and "8 of 16 MiB free" in caught.value.got
+    assert "8 % of this one" in caught.value.hint and "arena 32 MiB" in caught.value.where
+
+
+def test_a_full_gpu_says_which_batch_fits(driver):
+    set_device("cuda")
+    x = np.zeros((4096, 300), np.float32)
+    model = dlcore.Sequential([dlcore.layers.Dense(300, activation="relu"), dlcore.layers.Dense(300)])
+    model.compile("sgd", "mean_squared_error")
+    with pytest.raises(DeviceError, match="memory is full") as caught:
+        model.train_on_batch(x, x)
+    assert "a batch of about" in caught.value.hint and "of 4096" in caught.value.hint
 
 
 def test_a_lost_device(driver):

@@ -12,7 +12,7 @@ from dlcore import layers
 from dlcore.data.images import read_images
 from dlcore.deploy.c import export
 from dlcore.errors import DlcoreError, ModelFileError, UsageError, WriteError
-from dlcore.tasks import ImageClassifier, TabularClassifier, TabularRegressor
+from dlcore.tasks import GAN, ImageClassifier, TabularClassifier, TabularRegressor
 
 ROWS = [{"size": float(i % 17), "colour": ("red", "green", "blue")[i % 3], "gap": None if i % 11 == 0 else i / 7}
         for i in range(300)]
@@ -46,6 +46,25 @@ def test_images(tmp_path, mnist):
     want = model.predict_proba(parts.test.x)
     got = answers(compiled(tmp_path / "model.c").model_predict, parts.test.x, 10)
     assert np.abs(got - want).max() <= 1e-5 and want.std() > 0.05
+
+
+def test_convolutions(tmp_path):
+    """Convolutions, normalisation, residuals and means on images in colour, of a size that the strides do not divide."""
+    x = np.random.default_rng(0).integers(0, 256, (24, 11, 10, 3), np.uint8)
+    model = ImageClassifier.of("resnet8", epochs=1, batch_size=8, val_split=0.0).fit(x, np.arange(24) % 3)
+    report = export(model, tmp_path / "model.c", x)
+    assert (report.inputs, report.outputs, report.samples) == (330, 3, 24) and report.difference <= 1e-5
+
+
+def test_what_makes_images(tmp_path):
+    """Transposed convolutions, cropped: a GAN's generator, codes in and pixels out."""
+    x = np.random.default_rng(0).integers(0, 256, (24, 9, 7), np.uint8)
+    model = GAN(latent=5, filters=(4, 8), epochs=1, batch_size=8, judge="").fit(x)
+    report = export(model, tmp_path / "model.c", x)
+    assert (report.inputs, report.outputs) == (5, 63) and report.difference <= 1e-5
+    codes = model.codes(4, seed=2)
+    got = answers(compiled(tmp_path / "model.c").model_predict, codes, 63)
+    np.testing.assert_allclose((got.reshape(4, 9, 7) + 1) / 2, model.images_of(codes), atol=1e-5)
 
 
 def test_rows_of_a_table(tmp_path):

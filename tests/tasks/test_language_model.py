@@ -36,6 +36,16 @@ def test_pieces_make_the_text_and_stop_texts_end_it(fitted):
     assert len(fitted.generate("the ", 60, temperature=0)) == 64        # longer than the context of 16
 
 
+def test_prompts_and_stops_of_no_use(fitted):
+    with pytest.raises(DataError, match="longer than the context") as caught:
+        fitted.generate(TEXT[:17])
+    assert caught.value.expected == "at most 16 tokens" and caught.value.got == "17"
+    assert fitted.generate(TEXT[:16], 2, temperature=0) == TEXT[:18]
+    for stop in ([""], "mat"):
+        with pytest.raises(UsageError, match="to stop at"):
+            fitted.generate("the", 3, stop=stop)
+
+
 def test_every_position_counts_once(fitted):
     """The mean over positions, computed window by window from the network's own logits."""
     ids = fitted.encode(TEXT[:77])

@@ -82,6 +82,25 @@ def test_begins_with_a_model_and_freezes(tmp_path):
         fitted({"init": str(tmp_path / "first.dlc")}, hidden=(7, 7))
 
 
+def test_precision_is_that_of_training_steps(tmp_path):
+    """Products of training are bf16 where the processor has them, else float32, which is said; answers are float32."""
+    import dlcore as dl
+    from dlcore.runtime import kernel_table
+    plain, _, _ = fitted()
+    made, _, lines = fitted({"precision": "bf16"})
+    has = kernel_table().level.endswith("bf16")
+    kinds = {s.kind: program.planning["precision"] for s, program in made.model.programs.cache.items()}
+    assert kinds["train"] == ("bf16" if has else "float32")
+    assert any("no bf16 products" in line for line in lines) != has
+    first, other = plain.get_weights()[0], made.get_weights()[0]
+    assert np.array_equal(first, other) != has
+    np.testing.assert_allclose(first, other, atol=0.02)
+    before = made.predict_proba(X)
+    assert {p.planning["precision"] for s, p in made.model.programs.cache.items() if s.kind == "predict"} == {"float32"}
+    made.save(tmp_path / "m.dlc")
+    assert np.array_equal(dl.load(tmp_path / "m.dlc").predict_proba(X), before)
+
+
 def test_saved_with_its_recipe(tmp_path):
     import dlcore as dl
     made, _, _ = fitted({"ema": 0.9})
@@ -95,7 +114,8 @@ def test_saved_with_its_recipe(tmp_path):
     ({"training": {"optimizer_options": {"rho": 1}}}, "rho"), ({"training": {"schedule_options": {"slope": 1}}}, "slope"),
     ({"schedule": "plateau", "training": {"schedule_options": {"power": 1}}}, "power"),
     ({"schedule": "plateau", "training": {"warmup": 3}}, "warm-up"), ({"training": {"clip": -1}}, "clip"),
-    ({"training": {"accumulate": 1.5}}, "accumulate"), ({"training": {"init": 3}}, "init"),
+    ({"training": {"precision": "fp8"}}, "precision"), ({"training": {"accumulate": 1.5}}, "accumulate"),
+    ({"training": {"init": 3}}, "init"),
     ({"training": {"warmup": float("nan")}}, "warmup"), ({"training": {"optimizer_options": 3}}, "optimizer_options")])
 def test_what_is_refused(params, match):
     with pytest.raises(UsageError, match=match):

@@ -14,7 +14,7 @@ from dlcore.tasks import TASKS, MultiLabelTextClassifier, TextClassifier
 
 DATA = Path(__file__).parent.parent / "data" / "text"
 FEW = {"epochs": 4, "lr": 1e-2}
-ARCHITECTURES = {"ngrams": {**FEW, "embed": 16, "vocabulary": 4000}, "bilstm": {**FEW, "embed": 16, "hidden": (16,)},
+ARCHITECTURES = {"ngrams": {**FEW, "embed": 16, "vocabulary": 4000}, "bilstm": {**FEW, "epochs": 6, "embed": 16, "hidden": (16,)},
                  "transformer": {**FEW, "embed": 16, "hidden": (16,), "dropout": 0.1}}
 
 

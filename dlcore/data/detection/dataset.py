@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset
-from dlcore.data.pictures import SUFFIXES, read_head
+from dlcore.data.pictures import SUFFIXES, decode, read_head
 from dlcore.errors import DataError, UsageError
 from dlcore.metrics.boxes import Boxes, listed
 
@@ -31,20 +32,25 @@ class Pictures:
         """Those of these numbers, in this order."""
         return Pictures([self.files[i] for i in rows], self.sizes[rows])
 
+    def joined(self, others: Sequence[Pictures]) -> Pictures:
+        """These and then those of the others."""
+        return Pictures([f for each in (self, *others) for f in each.files], np.concatenate([p.sizes for p in (self, *others)]))
+
 
 @dataclass(frozen=True)
 class Detections(Dataset):
     """x: `Pictures`;  y: (N,) of `Boxes`, or None.  classes: their names.  validation: the part to validate on, where the source
-    has one."""
+    has one.  size: (height, width) that pictures shall be brought to, where the reader was told."""
 
     classes: tuple[str, ...] = ()
     validation: Detections | None = field(default=None)
+    size: tuple[int, int] | None = None
 
     def take(self, rows: np.ndarray) -> Detections:
         """The pictures with these numbers, in this order, without a part to validate on."""
         assert isinstance(self.x, Pictures)
         return Detections(self.x.take(rows), None if self.y is None else self.y[rows], self.source, label=self.label,
-                          classes=self.classes)
+                          classes=self.classes, size=self.size)
 
 
 class Faults:
@@ -132,12 +138,14 @@ class Found:
             notes.append(f"{self.bad} pictures that cannot be read left out")
         if validation is not None:
             notes += validation.notes
-        return Detections(Pictures(self.files, np.array(self.sizes)), listed(self.boxes), source, tuple(notes), classes=classes,
+        pictures: Any = Pictures(self.files, np.array(self.sizes))
+        return Detections(pictures, listed(self.boxes), source, tuple(notes), classes=classes,
                           validation=validation)
 
 
-def pictures_of(source: str | Path) -> Detections:
-    """Pictures without boxes, to find some in: one file, or a folder of them.  Raises `DataError`."""
+def pictures_of(source: str | Path, skip_bad: bool = False) -> Detections:
+    """Pictures without boxes, to find some in: one file, or a folder of them.  skip_bad: those that cannot be decoded are left out
+    and counted.  Raises `DataError`."""
     from dlcore.data.files import similar_path
     path = Path(source)
     if not path.exists():
@@ -145,4 +153,27 @@ def pictures_of(source: str | Path) -> Detections:
     files = [path] if path.is_file() else sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
     if not files:
         raise DataError("the folder has no pictures", where=str(path), expected=" ".join(SUFFIXES))
-    return Detections(Pictures(files, np.array([read_head(f).size for f in files])), None, str(path))
+    bad = damaged(files) if skip_bad else {}
+    files = [file for file in files if file not in bad]
+    if not files:
+        raise DataError("no picture can be read", where=str(path), got=f"{len(bad):,} files, all damaged")
+    notes = (damage_note(bad),) if bad else ()
+    pictures: Any = Pictures(files, np.array([read_head(f).size for f in files]))
+    return Detections(pictures, None, str(path), notes)
+
+
+def damaged(files: Sequence[Path]) -> dict[Path, str]:
+    """Pictures that cannot be decoded to their end, and why."""
+    found = {}
+    for file in files:
+        try:
+            decode(file, True)
+        except DataError as error:
+            found[file] = error.got or error.message
+    return found
+
+
+def damage_note(bad: Mapping[Path, str]) -> str:
+    """A line about them."""
+    first, why = next(iter(bad.items()))
+    return f"{len(bad)} damaged pictures left out (first: {first}: {why})"

@@ -86,7 +86,7 @@ class Bucket:
     rows: np.ndarray
 
 
-def buckets(lengths: Sequence[int], count: int = 4, longest: int | None = None, grain: int = 8) -> list[Bucket]:
+def buckets(lengths: Sequence[int] | np.ndarray, count: int = 4, longest: int | None = None, grain: int = 8) -> list[Bucket]:
     """Rows by length, in at most `count` groups of about equal numbers; each is padded to its longest row, rounded up to
     `grain`, but not beyond `longest`.   Raises UsageError."""
     if count < 1 or grain < 1:
@@ -104,7 +104,7 @@ def buckets(lengths: Sequence[int], count: int = 4, longest: int | None = None, 
     return found
 
 
-def waste(lengths: Sequence[int], found: Sequence[Bucket]) -> float:
+def waste(lengths: Sequence[int] | np.ndarray, found: Sequence[Bucket]) -> float:
     """The share of positions that are padding."""
     sizes = np.asarray(lengths, np.int64)
     whole = sum(b.length * len(b.rows) for b in found)

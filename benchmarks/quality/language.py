@@ -1,0 +1,125 @@
+"""Language models on public texts: names, Shakespeare, Tang poems.
+
+    python benchmarks/quality/language.py DATA [--sets names,shakespeare,tang] [--torch] [--seed 1337] [--out FOLDER]
+
+DATA holds the folders names, tinyshakespeare and chinese_poetry.
+
+names        `--preset names`; 1,000 names, drawn with seed 0, are kept apart and measured one by one, end included, as makemore
+             does: its Transformer of 200k weights has 1.92.
+shakespeare  `--preset nano-cpu`, nanoGPT's recipe for a CPU: the loss of every position of the last tenth, in windows of 64.
+             --torch trains the same network in PyTorch beside it, on the same windows, from initial weights of the same
+             distributions.
+tang         poems of four couplets of 2 x 5 characters and of two couplets of 2 x 7: which share of 100 poems that it writes
+             keeps such a form.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcore.tasks import CharLM
+from dlcore.tasks.language_settings import PRESETS
+
+FORMS = ((5, 4), (7, 2))                    # characters of half a couplet, couplets
+
+
+def preset(name: str) -> dict[str, Any]:
+    """Its parameters by their Python names."""
+    found = {key.replace("-", "_"): value for section in PRESETS[name].values() for key, value in section.items()}
+    return {"batch_size" if key == "batch" else key: value for key, value in found.items()}
+
+
+def fitted(text: str, seed: int, **options: Any) -> tuple[CharLM, dict[str, Any]]:
+    begin = time.perf_counter()
+    model = CharLM(**options, random_state=seed).fit(text, log=lambda line: print(" ", line, flush=True))
+    seconds = time.perf_counter() - begin
+    return model, {"weights": model.model.count_params(), "seed": seed, "fit_seconds": round(seconds, 1),
+                   "val_loss": min(model.history_.history["val_loss"]), "options": options}
+
+
+def names(data: Path, seed: int) -> dict[str, Any]:
+    words = (data / "names/names.txt").read_text().split()
+    order = np.random.default_rng(0).permutation(len(words))
+    train, test = [words[i] for i in order[1000:]], [words[i] for i in order[:1000]]
+    model, found = fitted("\n" + "\n".join(train) + "\n", seed, **preset("names"))
+    x = np.zeros((len(test), model.context), np.int32)
+    y = np.full((len(test), model.context), -1, np.int32)
+    for row, word in enumerate(test):
+        ids = model.encode(f"\n{word}\n")
+        x[row, :len(ids) - 1], y[row, :len(ids) - 1] = ids[:-1], ids[1:]
+    logits = model.model.predict(x).astype(np.float64)
+    logs = logits - logits.max(-1, keepdims=True)
+    logs -= np.log(np.exp(logs).sum(-1, keepdims=True))
+    loss = -np.take_along_axis(logs, np.maximum(y, 0)[..., None], 2)[..., 0][y >= 0].mean()
+    samples = model.generate("\n", 100, seed=0).split()
+    return {**found, "loss": float(loss), "bar": {"loss": 1.93}, "holds": bool(loss <= 1.93), "samples": samples}
+
+
+def shakespeare(data: Path, seed: int, beside: bool) -> dict[str, Any]:
+    text = (data / "tinyshakespeare/input.txt").read_text()
+    model, found = fitted(text, seed, **preset("nano-cpu"))
+    cut = len(text) - round(len(text) * model.val_split)
+    loss = model.evaluate(text[cut:])["loss"]
+    sample = model.generate("ROMEO:", 200, temperature=0.8, seed=0)
+    found |= {"loss": loss, "bar": {"loss": 1.9}, "holds": loss <= 1.9, "sample": sample}
+    if beside:
+        from language_torch import train
+        found["torch"] = train(model, text[:cut], text[cut:], seed)
+        found["holds"] = found["holds"] and loss <= found["torch"]["loss"] + 0.01
+    return found
+
+
+def form_of(lines: list[str]) -> tuple[int, int] | None:
+    """The form that a poem's lines keep."""
+    for size, couplets in FORMS:
+        half = f"[^，。]{{{size}}}"
+        if len(lines) == couplets and all(re.fullmatch(f"{half}，{half}。", line) for line in lines):
+            return size, couplets
+    return None
+
+
+def tang(data: Path, seed: int) -> dict[str, Any]:
+    files = sorted((data / "chinese_poetry/tang").glob("*.json"))
+    poems = [poem["paragraphs"] for file in files for poem in json.loads(file.read_text())]
+    kept = ["".join(lines) for lines in poems if form_of(lines)]
+    order = np.random.default_rng(0).permutation(len(kept))
+    text = "\n" + "\n".join(kept[i] for i in order) + "\n"
+    model, found = fitted(text, seed, context=64, layers=2, heads=4, width=96, steps=1200, batch_size=16, lr=2e-3, dropout=0.1)
+    written = [model.generate("\n", 62, stop=["\n"], temperature=0.8, seed=k).strip() for k in range(100)]
+    forms = [form_of(re.findall("[^。]*。?", poem)[:-1]) for poem in written]
+    share = sum(form is not None for form in forms) / len(forms)
+    return {**found, "poems": len(kept), "share that keeps a form": share, "bar": {"share": 0.9}, "holds": share >= 0.9,
+            "forms": {f"{couplets} couplets of 2 x {size}": forms.count((size, couplets)) for size, couplets in FORMS},
+            "samples": written[:6]}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--sets", default="names,shakespeare,tang")
+    parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--seed", type=int, default=1337)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "results")
+    given = parser.parse_args()
+    path = given.out / "language.json"
+    found = json.loads(path.read_text())["runs"] if path.exists() else {}
+    for name in given.sets.split(","):
+        found[name] = (shakespeare(given.data, given.seed, given.torch) if name == "shakespeare"
+                       else {"names": names, "tang": tang}[name](given.data, given.seed))
+        print(name, {key: value for key, value in found[name].items() if key not in ("samples", "sample")}, flush=True)
+        threads = os.environ.get("DLCORE_THREADS", str(os.cpu_count()))
+        report = {"python": platform.python_version(), "machine": platform.machine(), "threads": threads, "runs": found}
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    return int(not all(run["holds"] for run in found.values()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
