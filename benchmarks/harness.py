@@ -72,6 +72,7 @@ class Worker:
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True
         )
         self.samples: list[float] = []
+        self.memory = 0.0  # the most that the process held so far, MiB
         try:
             self.about = self._answer()
         except RuntimeError:
@@ -83,7 +84,9 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
         self.process.stdin.flush()
-        self.samples += self._answer()["samples"]
+        answer = self._answer()
+        self.samples += answer["samples"]
+        self.memory = answer["memory"]
 
     def stop(self) -> None:
         """End the process, which ends at the end of its input."""
@@ -133,6 +136,7 @@ class Report:
         lines = [f"# {self.workload.upper()}, microseconds per step: median [min-max]", ""]
         for threads in sorted({record["threads"] for record in self.records}):
             lines += [f"## {threads} thread{'s' * (threads > 1)}", "", *self._table(threads), ""]
+        lines += ["## Most memory of a process, MiB", "", *self._memory(), ""]
         lines += [
             "## Limits of the machine in this run",
             "",
@@ -172,6 +176,18 @@ class Report:
         )
         limits = {record["case"]: record["limit"] for record in records}
         rows.append("| *limit* | " + " | ".join(micro(limits[case]) if limits[case] else "" for case in cases) + " |")
+        return rows
+
+    def _memory(self) -> list[str]:
+        """A row per runner: the largest of its processes, over numbers of threads."""
+        cases = list(dict.fromkeys(record["case"] for record in self.records))
+        rows = ["| | " + " | ".join(cases) + " |", "| --- |" + " --- |" * len(cases)]
+        for runner in dict.fromkeys(record["runner"] for record in self.records):
+            found = [
+                max((r["memory"] for r in self.records if (r["runner"], r["case"]) == (runner, case)), default=0)
+                for case in cases
+            ]
+            rows.append(f"| {runner} | " + " | ".join(str(most or "") for most in found) + " |")
         return rows
 
     @staticmethod
@@ -272,6 +288,7 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
                     "max": max(worker.samples),
                     "samples": len(worker.samples),
                     "limit": case.flops / peak if peak else 0.0,
+                    "memory": round(worker.memory),
                     **worker.about,
                 }
             )

@@ -9,12 +9,7 @@ gelu by tanh, no dropout.  The batch is the same in each step.
 import sys
 
 from harness import Case, Runner, main
-from peers.w4_data import SHAPES
-
-
-def flops(V, T, L, H, C):
-    """Of a step on one token: three times the forward products, and causal attention."""
-    return 3 * 2 * (12 * L * C * C + V * C) + 7 * L * C * T
+from peers.w4_data import SHAPES, flops
 
 
 CASES = tuple(Case(f"train {name}", batch, flops=batch * shape[1] * flops(*shape)) for name, (batch, shape) in SHAPES.items())
@@ -22,8 +17,13 @@ PARTS = tuple(case.part for case in CASES)
 RUNNERS = (
     Runner("dlcore", "program", "w4_dlcore.py", PARTS),
     Runner("dlcore", "model", "w4_dlcore.py", PARTS),
+    Runner("dlcore", "bf16", "w4_dlcore.py", PARTS),
     Runner("torch", "eager", "w4_torch.py", PARTS),
+    Runner("torch", "medium", "w4_torch.py", PARTS),
+    Runner("torch", "bf16", "w4_torch.py", PARTS),
     Runner("torch", "compile", "w4_torch.py", PARTS),
+    Runner("torch", "compile-medium", "w4_torch.py", PARTS),
+    Runner("torch", "compile-bf16", "w4_torch.py", PARTS),
 )
 
 if __name__ == "__main__":

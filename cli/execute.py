@@ -39,6 +39,8 @@ def _execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, st
     from dlcore.training.backup import BackupAndRestore
 
     parts, estimator = prepare(console, plan)
+    if plan.folded and not getattr(estimator, "foldable", True):
+        raise ConfigError("this task has no folds", where="data.folds", got=plan.task.name, hint="leave out --folds")
     rows = folds.Rows.of(plan, parts, estimator) if plan.folded else None
     if rows is not None:
         parts = parts._replace(train=rows.train)

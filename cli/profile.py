@@ -78,7 +78,7 @@ def command(
 
 def bind(loaded: Any, batch: int, training: bool) -> Any:
     """An Instance of the step's program, its inputs zero."""
-    from dlcore.tasks import recipe, settings
+    from dlcore.tasks import recipe
     from dlcore.training.programs import signature
 
     network = getattr(loaded, "model", loaded)
@@ -89,10 +89,11 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
     recipe.sparse_tables(network, loaded)
-    settings.compile(network, loaded)
+    loaded._compile(network)
     x, y = made_up(loaded, batch)
     network.ensure_store()
-    runner = network.programs.runner(signature(network, "train", batch, x, [y]))
+    arrays = x if isinstance(x, list) else [x]
+    runner = network.programs.runner(signature(network, "train", batch, arrays, [y]))
     runner.instance.run(**runner.constants, **{**runner.scalars, "step": 1})
     return runner.instance
 
@@ -125,11 +126,15 @@ def inputs(network: Any, batch: int) -> list[Any]:
 
 
 def made_up(loaded: Any, batch: int) -> tuple[Any, Any]:
-    """Zeros for a step of an estimator: (inputs, answers)."""
+    """Zeros for a step of an estimator, or what it takes for them: (inputs, answers)."""
+    if hasattr(loaded, "made_up"):
+        return loaded.made_up(batch)
     import numpy as np
 
     from dlcore.tasks import settings
 
+    if hasattr(loaded, "made_up_boxes"):
+        return inputs(loaded.model, batch), loaded.made_up_boxes(batch)
     classes = len(loaded.classes_) if hasattr(loaded, "classes_") else 0
     soft = settings.mixes_targets(loaded)
     y = np.zeros((batch, classes if soft else 1), np.float32) if soft or not classes else np.zeros(batch, np.int32)

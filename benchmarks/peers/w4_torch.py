@@ -1,4 +1,5 @@
-"""W4 in PyTorch, its fused AdamW.  Modes: eager, compile (the loss compiled)."""
+"""W4 and W5 in PyTorch, its fused AdamW.  Modes: eager, medium (float32 products by oneDNN), compile (the loss compiled), or both,
+and the same with bf16 (autocast)."""
 
 from worker import args, serve  # isort: skip
 
@@ -9,6 +10,9 @@ from torch.nn import functional as F
 
 torch.set_num_threads(args.threads)
 torch.set_num_interop_threads(1)
+words = args.mode.split("-")  # eager, medium, compile, compile-medium, bf16, compile-bf16
+if "medium" in words:
+    torch.set_float32_matmul_precision("medium")
 
 
 class Block(nn.Module):
@@ -32,9 +36,9 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """ids and what follows -> the mean loss."""
 
-    def __init__(self, V: int, T: int, L: int, H: int, C: int) -> None:
+    def __init__(self, V: int, T: int, L: int, H: int, C: int, positions: int) -> None:
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(V, C), nn.Embedding(T, C)
+        self.tokens, self.positions = nn.Embedding(V, C), nn.Embedding(positions, C)
         self.blocks = nn.ModuleList([Block(C, H) for _ in range(L)])
         self.norm = nn.LayerNorm(C)
 
@@ -57,11 +61,13 @@ groups = [
     {"params": [p for p in model.parameters() if p.dim() < 2], "weight_decay": 0.0},
 ]
 optimizer = torch.optim.AdamW(groups, lr=options["lr"], betas=options["betas"], fused=True)
-loss = torch.compile(model) if args.mode == "compile" else model
+loss = torch.compile(model) if "compile" in words else model
 
 
 def step() -> None:
-    loss(x, y).backward()
+    with torch.autocast("cpu", torch.bfloat16, enabled="bf16" in words):
+        value = loss(x, y)
+    value.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
 

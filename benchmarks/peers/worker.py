@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -57,7 +58,8 @@ def serve(step: Callable[[], Any], package: str, steps: int = 1) -> None:
     inner = max(1, min(1000, int(SAMPLE_SECONDS / max(time.perf_counter() - start, 1e-7))))
     _answer({"version": version(package), "first": first, "inner": inner})
     for line in sys.stdin:
-        _answer({"samples": _samples(step, inner, steps, json.loads(line)["seconds"])})
+        samples = _samples(step, inner, steps, json.loads(line)["seconds"])
+        _answer({"samples": samples, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
 
 
 def _samples(step: Callable[[], Any], inner: int, steps: int, seconds: float) -> list[float]:

@@ -29,10 +29,10 @@ import dlcore
 REFERENCE = Path(__file__).parent.parent / "peers" / "pretrained_transformers.py"
 LARGEST = 1e-4              # difference that is allowed
 BAR = 0.92                  # accuracy on banking77
-# four epochs with the embeddings and the two lowest blocks as they are; 40 tokens hold 96 of 100 texts
-RECIPE: dict[str, Any] = {"arch": "bert", "max_len": 40, "epochs": 4, "batch_size": 32, "lr": 3e-3, "val_split": 0.0,
-                          "encoder_rate": 0.07, "layer_decay": 0.85}
-FROZEN = ["encoder/embedding", "encoder/block_0", "encoder/block_1"]
+# two epochs of the two highest blocks, what is below as it is
+RECIPE: dict[str, Any] = {"arch": "bert", "max_len": 64, "epochs": 2, "batch_size": 32, "lr": 3e-3, "val_split": 0.0,
+                          "encoder_rate": 0.1, "layer_decay": 0.85}
+FROZEN = ["encoder/embedding", "encoder/block_[0-3]"]
 
 
 def reference(peer: str, job: str, folder: Path, **arrays: Any) -> np.ndarray:

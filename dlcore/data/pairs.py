@@ -102,7 +102,10 @@ def as_table(text: str, source: str, known: Sequence[str]) -> Table:
                             missing=())
     if not {f"c{i + 1}" for i in range(len(table.columns))} == set(table.columns):
         return table
-    return Table(renamed(table.columns), table.lines, source, table.notes)
+    columns = renamed(table.columns)
+    told = [f"{new} is column {n}" for n, (new, old) in enumerate(zip(columns, table.columns, strict=True), 1) if new != old]
+    by_text = f"{', '.join(told)}: told by the text" if told else ""
+    return Table(columns, table.lines, source, (*table.notes, *([by_text] if by_text else [])))
 
 
 def renamed(columns: dict[str, list[str]]) -> dict[str, list[str]]:

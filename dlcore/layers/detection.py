@@ -5,7 +5,7 @@ Boxes are corners in pixels of the network's input; they are made when a layer i
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,32 @@ class _Maps(Layer):
                              got=repr(sizes)[:80])
         self.strides, self.sizes = list(strides), sizes
 
-    def cells(self, input_shape: Any) -> np.ndarray:
-        """Those of all maps.  Raises ShapeError."""
+    def shapes(self, input_shape: Any) -> list[Any]:
+        """Those of the maps, checked.  Raises ShapeError."""
         shapes = input_shape if isinstance(input_shape, list) else [input_shape]
         if len(shapes) != len(self.strides) or any(len(s) != 4 or s[3] % len(z) for s, z in zip(shapes, self.sizes, strict=True)):
             raise ShapeError(f"layer {self.name!r} takes a map [B, H, W, boxes * numbers] for each stride",
                              expected=f"{len(self.strides)} maps", got=", ".join(map(str, shapes)))
+        return shapes
+
+    def count(self, input_shape: Any) -> int:
+        """How many boxes there are on all maps."""
+        return sum(s[1] * s[2] * len(sizes) for s, sizes in zip(self.shapes(input_shape), self.sizes, strict=True))
+
+    def cells(self, input_shape: Any) -> np.ndarray:
+        """Those of all maps."""
         return np.concatenate([grid(s[1], s[2], stride, sizes)
-                               for s, stride, sizes in zip(shapes, self.strides, self.sizes, strict=True)])
+                               for s, stride, sizes in zip(self.shapes(input_shape), self.strides, self.sizes, strict=True)])
+
+    def add_boxes(self, name: str, input_shape: Any) -> Any:
+        """A weight of their corners, f32 (P, 4); computed when values are asked for, not where a file has them."""
+        return self.add_weight(name, (self.count(input_shape), 4), self._given(lambda: corners(self.cells(input_shape))),
+                               statistic=True)
+
+    @staticmethod
+    def _given(make: Callable[[], np.ndarray]) -> Any:
+        """An initializer that draws nothing."""
+        return lambda shape, rng: make()
 
     def joined(self, maps: Any) -> Any:
         """f32[B, P, D] of the maps."""
@@ -66,8 +84,8 @@ class YoloOutput(_Maps):
     """Maps f32[B, H, W, A (5 + K)], one for each stride -> f32[B, P (5 + K)]: see the room `box_loss`."""
 
     def build(self, input_shape: Any) -> None:
-        cells = self.cells(input_shape)
-        self.places = self.add_weight("cells", cells.shape, lambda shape, rng: cells, statistic=True)
+        self.places = self.add_weight("cells", (self.count(input_shape), 5), self._given(lambda: self.cells(input_shape)),
+                                      statistic=True)
 
     def call(self, maps):
         z = self.joined(maps)
@@ -78,8 +96,7 @@ class PriorOutput(_Maps):
     """Maps f32[B, H, W, A (4 + 1 + K)], one for each stride -> f32[B, P (5 + K)]: offsets and classes of each default box."""
 
     def build(self, input_shape: Any) -> None:
-        boxes = corners(self.cells(input_shape))
-        self.priors = self.add_weight("priors", boxes.shape, lambda shape, rng: boxes, statistic=True)
+        self.priors = self.add_boxes("priors", input_shape)
 
     def call(self, maps):
         z = self.joined(maps)
@@ -87,20 +104,19 @@ class PriorOutput(_Maps):
 
 
 class RegionProposals(_Maps):
-    """A map f32[B, H, W, 6 A] -> (regions f32[B, count, 4], what the map says f32[B, P, 6]): see the room `proposals`."""
+    """A map f32[B, H, W, 6 A] -> (regions f32[B, regions, 4], what the map says f32[B, P, 6]): see the room `proposals`."""
 
-    def __init__(self, strides: Sequence[int], sizes: Sequence[Sizes], count: int, height: int, width: int, iou: float = 0.7,
+    def __init__(self, strides: Sequence[int], sizes: Sequence[Sizes], regions: int, height: int, width: int, iou: float = 0.7,
                  least: float = 4.0, **options: Any):
         super().__init__(strides, sizes, **options)
-        self.count, self.height, self.width, self.iou, self.least = count, height, width, iou, least
+        self.regions, self.height, self.width, self.iou, self.least = regions, height, width, iou, least
 
     def build(self, input_shape: Any) -> None:
-        boxes = corners(self.cells(input_shape))
-        self.anchors = self.add_weight("anchors", boxes.shape, lambda shape, rng: boxes, statistic=True)
+        self.anchors = self.add_boxes("anchors", input_shape)
 
     def call(self, maps):
         z = self.joined(maps)
-        regions = ops.propose(z, self.anchors, count=self.count, height=float(self.height), width=float(self.width), iou=self.iou,
+        regions = ops.propose(z, self.anchors, count=self.regions, height=float(self.height), width=float(self.width), iou=self.iou,
                               least=self.least)
         return note(regions, "anchors", self.anchors), z
 

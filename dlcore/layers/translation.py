@@ -76,19 +76,19 @@ class _Translation(Layer):
 class TranslationTransformer(_Translation):
     """Encoder and decoder of Vaswani et al. (Attention is all you need, 2017), with norms before each part and at both ends.
 
-    layers, heads, width, hidden   blocks on each side, heads, columns, and columns of the blocks' dense networks
+    layers, heads, width, inner   blocks on each side, heads, columns, and columns of the blocks' dense networks
     dropout    of embeddings and of what each part adds.   Positions are sines and cosines.   Further: see `_Translation`"""
 
     def __init__(self, source_vocabulary: int, target_vocabulary: int, source_length: int, target_length: int, layers: int = 3,
-                 heads: int = 4, width: int = 128, hidden: int = 512, dropout: float = 0.1, **options: Any):
+                 heads: int = 4, width: int = 128, inner: int = 512, dropout: float = 0.1, **options: Any):
         super().__init__(source_vocabulary, target_vocabulary, source_length, target_length, layers, width, dropout, **options)
         if width % heads:
             raise UsageError("width is a multiple of heads", got=f"{width} and {heads}")
         self.source_positions = PositionalEmbedding(source_length, "sinusoidal")
         self.target_positions = PositionalEmbedding(target_length, "sinusoidal")
-        self.encoder = [TransformerEncoder(hidden, heads, dropout, normalize_first=True, name=f"encoder_{i}")
+        self.encoder = [TransformerEncoder(inner, heads, dropout, normalize_first=True, name=f"encoder_{i}")
                         for i in range(layers)]
-        self.decoder = [TransformerDecoder(hidden, heads, dropout, normalize_first=True, name=f"decoder_{i}")
+        self.decoder = [TransformerDecoder(inner, heads, dropout, normalize_first=True, name=f"decoder_{i}")
                         for i in range(layers)]
         self.encoder_norm, self.decoder_norm = LayerNormalization(1e-5), LayerNormalization(1e-5)
 

@@ -26,14 +26,14 @@ ARCHITECTURES = ("transformer", "lstm")
 
 
 def translator(arch: str, source_vocabulary: int, target_vocabulary: int, source_length: int, target_length: int, *, layers: int,
-               width: int, dropout: float, heads: int = 4, hidden: int = 512, seed: int = 0) -> Model:
+               width: int, dropout: float, heads: int = 4, inner: int = 512, seed: int = 0) -> Model:
     """(source i32[B, S], target i32[B, T]) -> logits f32[B, T, target_vocabulary] of what follows each id of the target."""
     from dlcore import layers as L
     from dlcore.training.model import Model
     if arch not in ARCHITECTURES:
         raise UsageError(f"{arch!r} is no architecture of a translator", expected=", ".join(ARCHITECTURES))
     sizes = source_vocabulary, target_vocabulary, source_length, target_length
-    layer = (L.TranslationTransformer(*sizes, layers, heads, width, hidden, dropout) if arch == "transformer"
+    layer = (L.TranslationTransformer(*sizes, layers, heads, width, inner, dropout) if arch == "transformer"
              else L.TranslationLSTM(*sizes, layers, width, dropout))
     source, target = L.Input((source_length,), "int32", "source"), L.Input((target_length,), "int32", "target")
     model = Model([source, target], layer(source, target), seed=seed)

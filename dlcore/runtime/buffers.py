@@ -38,6 +38,15 @@ def allocate(size: int) -> np.ndarray:
     return raw[start:start + size]
 
 
+def return_freed() -> None:
+    """Returns to the system what the C library keeps of memory that was freed: after large arrays up to 64 MB (glibc's; other
+    libraries lack the function, and nothing is done)."""
+    import ctypes
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
 def _allocate_guarded(size: int) -> np.ndarray:
     raw = np.full(size + 2 * GUARD + ALIGN, PATTERN, np.uint8)
     start = GUARD + -(address_of(raw) + GUARD) % ALIGN

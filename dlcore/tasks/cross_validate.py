@@ -118,6 +118,9 @@ class Rows:
 
     def kind(self, kind: str) -> str:
         """The kind of folds that `kind` means for these rows.  Raises `UsageError` for one that cannot be."""
+        if self.estimator._kind == "detector":
+            raise UsageError("folds are for tasks with one answer for each row, and a detector finds any number",
+                             hint="validate on a part of its own")
         if kind not in FOLD_KINDS:
             raise UsageError(f"no folds are called {kind!r}", expected=", ".join(FOLD_KINDS))
         labels = self.estimator._kind == "classifier"

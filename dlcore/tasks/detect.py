@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,7 +22,7 @@ from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
-    from dlcore.data.loader import Pieces, Source
+    from dlcore.data.loader import Source
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
@@ -85,7 +85,7 @@ class Detector(Estimator):
                  "model": ("image_size", "width", "attention", "threshold", "overlap"),
                  "train": ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "patience", "measure_every")}
 
-    def __init__(self, arch: str = "yolo-tiny", image_size: Any = 320, width: int = 16, attention: bool = False,
+    def __init__(self, arch: str = "yolo-tiny", image_size: Any = 320, width: int = 12, attention: bool = False,
                  threshold: float = 0.3, overlap: float = 0.5, augment: str = CHANGES, epochs: int = 100, batch_size: int = 8,
                  lr: float = 2e-3, optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float = 0.02,
                  patience: int = 0, val_split: float = 0.15, measure_every: int = 5, random_state: int | None = 0,
@@ -181,7 +181,7 @@ class Detector(Estimator):
         self._anchors = anchors_of(there[:, 3:] - there[:, 1:3], ANCHORS.get(self.arch, 1), self.seed_)
         return BoxedImages(images, boxes, self._changes() if self.augment else None, weight)
 
-    def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray, validation_data: Any) -> Pieces | None:
+    def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray, validation_data: Any) -> Any:
         from dlcore.data.detection.letterbox import BoxedImages, letterboxed, packed
         from dlcore.data.loader import Pieces
         if validation_data is not None:
@@ -246,7 +246,7 @@ class Detector(Estimator):
         if self.arch != "faster-rcnn":
             return decode.decoder(last)(said)
         proposals = next(layer for layer in self.model.layers if type(layer).__name__ == "RegionProposals")
-        return decode.from_regions(said, len(proposals.anchors.array), proposals.count)
+        return decode.from_regions(said, len(proposals.anchors.array), proposals.regions)
 
     def _find(self, images: np.ndarray, frames: np.ndarray, sizes: np.ndarray, threshold: float,
               overlap: float | None = None) -> list[Detected]:
@@ -325,7 +325,13 @@ class Detector(Estimator):
             places = last.places if self.arch == "yolo-tiny" else last.priors
             return self._numbers == places.shape[0] * each
         first = layers.get("RegionProposals")
-        return first is not None and self._numbers == first.anchors.shape[0] * 6 + first.count * (4 + each)
+        return first is not None and self._numbers == first.anchors.shape[0] * 6 + first.regions * (4 + each)
+
+    def made_up_boxes(self, count: int) -> np.ndarray:
+        """Targets to time a step with, f32 (count, 16, 5): boxes of a quarter of the size, all over the picture."""
+        low = np.random.default_rng(0).random((count, 16, 2)) * 0.75 * np.array(self._shape[::-1])
+        boxes = np.concatenate([np.zeros((count, 16, 1)), low, low + 0.25 * np.array(self._shape[::-1])], 2)
+        return boxes.astype(np.float32)
 
     def samples(self, x: Any) -> np.ndarray:
         from dlcore.data.detection.letterbox import letterboxed
@@ -397,7 +403,7 @@ class DetectTask:
     summary = "boxes around things in pictures: Pascal VOC, COCO or YOLO annotations"
     architectures: Mapping[str, str] = ARCHITECTURES
     presets: Mapping[str, Sections] = {"quick": {"train": {"epochs": 30}, "model": {"image-size": 224}}}
-    space = {"train.lr": "5e-4..4e-3:log", "train.batch": "4, 8, 16", "model.width": "8, 16, 24"}
+    space = {"train.lr": "5e-4..4e-3:log", "train.batch": "4, 8, 16", "model.width": "8, 12, 16, 24"}
 
     def defaults(self, arch: str) -> Sections:
         found = Detector.of(arch or "yolo-tiny").sections()
@@ -409,17 +415,17 @@ class DetectTask:
         from dlcore.data.pictures import parse_size
         if label_col or text_col:
             raise UsageError("pictures have no columns", got=label_col or text_col, hint="leave out --label-col and --text-col")
-        parse_size(str(size))
+        wanted = parse_size(str(size))
         if not labelled:
             return Parts(pictures_of(source, skip_bad))
         parts = read_detection(source, skip_bad=skip_bad, classes=like.labels_ if isinstance(like, Detector) else ())
-        return without_bad(parts) if skip_bad else parts
+        parts = without_bad(parts) if skip_bad else parts
+        train: Any = parts.train
+        return parts if wanted is None else Parts(replace(train, size=wanted), parts.test)
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
-               **options: Any) -> Detector:
-        from dlcore.data.pictures import parse_size
-        found = parse_size(str(size))
-        options = renamed(options) | ({"image_size": list(found)} if found else {})
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> Detector:
+        chosen = getattr(train, "size", None)
+        options = renamed(options) | ({"image_size": list(chosen)} if chosen else {})
         training = {key: default for key, (default, _, _) in recipe.KEYS.items()} | dict(options.pop("training", {}))
         return Detector.of(arch or "yolo-tiny", random_state=seed, training=training, **options)
 

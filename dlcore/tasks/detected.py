@@ -41,8 +41,8 @@ class Box:
 
 def boxes_of(found: Detected, labels: Sequence[str]) -> list[Box]:
     """As objects, best first."""
-    return [Box(str(labels[k]), float(score), tuple(map(float, xyxy)))
-            for k, score, xyxy in zip(found.labels, found.scores, found.xyxy, strict=True)]
+    return [Box(str(labels[k]), float(score), (float(x1), float(y1), float(x2), float(y2)))
+            for k, score, (x1, y1, x2, y2) in zip(found.labels, found.scores, found.xyxy, strict=True)]
 
 
 def rows(names: Sequence[str], found: Sequence[Sequence[Box]]) -> Iterator[tuple[Any, ...]]:

@@ -61,7 +61,8 @@ class TextEmbedder(Estimator):
 
     def _take(self, network: Any, tokenizer: TextTokenizer) -> None:
         network.ensure_store()
-        self._network, self.tokenizer_, self._models = network, cut_to(tokenizer, self.max_len), {self.max_len: network}
+        network.network.fewer_steps = True
+        self._network, self.tokenizer_ = network, cut_to(tokenizer, self.max_len)
 
     # ---- use ---------------------------------------------------------------------------------------------------------
     @property
@@ -77,29 +78,15 @@ class TextEmbedder(Estimator):
         lengths = np.array([len(ids) for ids in rows], np.int64)
         out = np.empty((len(rows), self.encoder.width), np.float32)
         low = 0
-        for length in self._lengths():
+        for length in [*(n for n in LENGTHS if n < self.max_len), self.max_len]:
             chosen = np.flatnonzero((lengths > low) & (lengths <= length))
             if len(chosen):
                 ids = pad_sequences([rows[i] for i in chosen], length, padding="post")
-                out[chosen] = self._at(length).predict(ids, batch_size=self.batch_size)
+                out[chosen] = self.model.predict(ids, batch_size=self.batch_size)
             low = length
         return out
 
     transform = predict
-
-    def _lengths(self) -> list[int]:
-        return [*(n for n in LENGTHS if n < self.max_len), self.max_len]
-
-    def _at(self, length: int) -> Any:
-        """The same layers on texts of another length."""
-        if length not in self._models:
-            from dlcore.layers import Input
-            from dlcore.training.model import Model
-            ids = x = Input((length,), "int32")
-            for layer in self.model.layers:
-                x = layer(x)
-            self._models[length] = Model(ids, x)
-        return self._models[length]
 
     # ---- files -------------------------------------------------------------------------------------------------------
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
@@ -125,8 +112,9 @@ class TextEmbedder(Estimator):
         tokenizer = TextTokenizer(extras.get(TOKENIZER, {}), f"{where}, {TOKENIZER}")
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in network.network.inputs]
-        if (found != [("i32", (made.max_len,))] or not isinstance(network.layers[0], BertEncoder)
-                or len(network.network.nodes) != 2 + made.normalize or len(tokenizer) > network.layers[0].tokens.input_dim):
+        if (found != [("i32", (made.max_len,))]
+                or not isinstance(network.layers[0], BertEncoder) or len(network.network.nodes) != 2 + made.normalize
+                or len(tokenizer) > network.layers[0].tokens.input_dim):
             raise ModelFileError("network and tokenizer do not fit together", where=where, got=str(found)[:120])
         made._take(network, tokenizer)
         return made

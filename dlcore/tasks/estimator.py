@@ -54,6 +54,7 @@ class Estimator:
     random_state: int | None
     training: Mapping[str, Any] | None = None      # further settings: see `dlcore.tasks.recipe`
     _tables = False             # whether its networks look ids up in tables
+    foldable: ClassVar[bool] = True     # whether rows can be divided into folds
 
     # ---- scikit-learn's manners --------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.layers.initializers import generator
 from dlcore.tasks import language_settings as settings
+from dlcore.tasks.batches import Batches
 from dlcore.tasks.estimator import Estimator
 from dlcore.tasks.task import Sections
 from dlcore.training.callbacks import Callback
@@ -23,21 +24,13 @@ TOKENIZER = "tokenizer.json"
 BEGINNINGS = ("<s>", "<|begin_of_text|>", "<|endoftext|>", "[BOS]")     # tokens that texts begin with, by the names in use
 
 
-class Windows(Callback):
+class Windows(Batches):
     """`steps` batches of windows at places of a text's ids that are drawn for (seed, epoch): (ids i32[batch, context], the ids
-    that follow).  As a callback of the training it learns which epoch begins."""
+    that follow)."""
 
     def __init__(self, ids: np.ndarray, batch: int, context: int, steps: int, seed: int):
-        self.ids, self.batch, self.context, self.steps, self.seed, self.epoch = ids, batch, context, steps, seed, 0
-
-    def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
+        super().__init__(seed)
+        self.ids, self.batch, self.context, self.steps, self.shape = ids, batch, context, steps, (context,)
 
     def __len__(self) -> int:
         return self.steps
@@ -79,6 +72,7 @@ class LanguageModel(Estimator):
     `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
 
     task, _kind, _units = "language-model", "generator", "byte"
+    foldable = False
 
     def __init__(self, arch: str = "gpt", tokenizer: str = "", vocabulary: int = 8000, context: int = 128, layers: int = 4,
                  heads: int = 4, width: int = 128, dropout: float = 0.0, tied: bool = True, bias: bool = True,
@@ -140,6 +134,14 @@ class LanguageModel(Estimator):
         if best:
             say(best.describe())
         return self
+
+    def _compile(self, network: Any) -> None:
+        settings.compile(network, self, 1)
+
+    def made_up(self, batch: int) -> tuple[Any, Any]:
+        """A batch for measuring a step: inputs and targets."""
+        ids = np.zeros((batch, self.context), np.int32)
+        return ids, ids
 
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
         """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`."""

@@ -38,7 +38,9 @@ def network(source: Any, length: int, outputs: int, *, dropout: float, output_ac
     x = L.Dense(outputs, activation=output_activation, name="answers")(L.Dropout(dropout)(x) if dropout else x)
     for new, old in zip(encoder.variables, source.encoder.variables, strict=True):
         new.value = old.numpy()
-    return Model(ids, x, seed=seed)
+    made = Model(ids, x, seed=seed)
+    made.network.fewer_steps = True
+    return made
 
 
 def rates(source: Any, encoder_rate: float, layer_decay: float) -> dict[str, float]:

@@ -60,7 +60,7 @@ class Translator(Estimator):
                 "auto": char for Chinese and Japanese, else bpe;   vocabulary: tokens of each, at most
     max_len     tokens of a sentence, at most; 0: what all but one in a thousand need, at most 128.  Longer pairs are not
                 learned; of a longer sentence that is to be translated the beginning is read
-    layers, heads, width, hidden   of the network: see `TranslationTransformer` and `TranslationLSTM`
+    layers, heads, width, inner   of the network: see `TranslationTransformer` and `TranslationLSTM`
     beam        translations that are followed at a time;   length_penalty: 0 prefers short ones
     label_smoothing   share of the target that is given to all ids alike in training (Szegedy et al., 2016)
     val_split   share of the pairs kept for validation, test_split: of those that the command line keeps for the test; no
@@ -70,7 +70,7 @@ class Translator(Estimator):
     `fit(sources, targets)`, `predict(sources)`, `score(sources, targets)` (BLEU), `evaluate`, `attention(source)`, `save(path)`."""
 
     task, _kind, _sections = "translate", "translator", settings.SECTIONS
-    reads_text = True
+    reads_text, foldable = True, False
     layers: Any = settings.ByArchitecture()
     width: Any = settings.ByArchitecture()
     dropout: Any = settings.ByArchitecture()
@@ -81,14 +81,14 @@ class Translator(Estimator):
 
     def __init__(self, arch: str = "transformer", source_tokenizer: str = "auto", target_tokenizer: str = "auto",
                  vocabulary: int = 4000, max_len: int = 0, layers: int | None = None, heads: int = 4,
-                 width: int | None = None, hidden: int = 512,
+                 width: int | None = None, inner: int = 512,
                  dropout: float | None = None, beam: int = 4, length_penalty: float = 1.0, epochs: int | None = None,
                  batch_size: int = 64, optimizer: str = "adam", lr: float | None = None, schedule: str = "cosine",
                  weight_decay: float = 0.0, label_smoothing: float = 0.1, patience: int = 0, val_split: float = 0.05,
                  test_split: float = 0.05, random_state: int | None = 0, training: Mapping[str, Any] | None = None):
         self.arch, self.vocabulary = arch, vocabulary
         self.source_tokenizer, self.target_tokenizer = source_tokenizer, target_tokenizer
-        self.max_len, self.layers, self.heads, self.width, self.hidden = max_len, layers, heads, width, hidden
+        self.max_len, self.layers, self.heads, self.width, self.inner = max_len, layers, heads, width, inner
         self.dropout, self.beam, self.length_penalty = dropout, beam, length_penalty
         self.epochs, self.batch_size = epochs, batch_size
         self.optimizer, self.lr, self.schedule, self.weight_decay = optimizer, lr, schedule, weight_decay
@@ -190,7 +190,7 @@ class Translator(Estimator):
     def _network_of(self) -> Any:
         from dlcore.models.translate import translator
         return translator(self.arch, len(self.source_), len(self.target_) + 2, *self.lengths_, layers=self.layers, width=self.width,
-                          dropout=self.dropout, heads=self.heads, hidden=self.hidden, seed=self.seed_)
+                          dropout=self.dropout, heads=self.heads, inner=self.inner, seed=self.seed_)
 
     def _compile(self, network: Any) -> None:
         network.compile(recipe.optimizer(self), settings.TokenCrossentropy(True, self.label_smoothing))
@@ -199,6 +199,9 @@ class Translator(Estimator):
         """A batch of the longest sentences, for measuring a step: inputs and targets."""
         S, T = self.lengths_
         return [np.ones((batch, S), np.int32), np.ones((batch, T), np.int32)], np.ones((batch, T), np.int32)
+
+    def trace(self, x: Any) -> Any:
+        raise UsageError("a translator is not written as C: it is a search over several programs")
 
     # ---- translating -------------------------------------------------------------------------------------------------
     @property

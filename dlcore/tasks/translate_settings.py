@@ -23,7 +23,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "lstm": {"layers": 1, "width": 256, "dropout": 0.3, "epochs": 15, "lr": 2e-3, "training": {"warmup": 0.05, "clip": 1.0}},
 }
 SECTIONS = {"data": ("val_split", "test_split"),
-            "model": ("source_tokenizer", "target_tokenizer", "vocabulary", "max_len", "layers", "heads", "width", "hidden",
+            "model": ("source_tokenizer", "target_tokenizer", "vocabulary", "max_len", "layers", "heads", "width", "inner",
                       "dropout", "beam", "length_penalty"),
             "train": ("epochs", "batch", "optimizer", "lr", "schedule", "weight_decay", "label_smoothing", "patience")}
 LONGEST = 128               # tokens of a sentence that are learned unless `max_len` says otherwise
@@ -81,7 +81,7 @@ def check(p: Any) -> None:
         require(isinstance(getattr(p, name), str) and getattr(p, name), name, ", ".join(TOKENIZERS) + " or a tokenizer.json")
     require(p.optimizer in recipe.OPTIMIZERS, "optimizer", ", ".join(recipe.OPTIMIZERS))
     require(p.schedule in SCHEDULES, "schedule", ", ".join(SCHEDULES))
-    for name in ("layers", "heads", "width", "hidden", "epochs", "batch_size"):
+    for name in ("layers", "heads", "width", "inner", "epochs", "batch_size"):
         whole(name, 1, 1 << 16)
     whole("beam", 1, 64)
     whole("vocabulary", 3, 1 << 24)

@@ -53,4 +53,4 @@ def _labels_to_zero(boxes: Any) -> Any:
     return ops.concat(sides, 1).reshape(B, M, 5)
 
 
-_LOSSES = {"yolo": yolo, "priors": priors_loss, "regions": regions_loss}
+_LOSSES: dict[str, Any] = {"yolo": yolo, "priors": priors_loss, "regions": regions_loss}

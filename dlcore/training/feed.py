@@ -6,7 +6,7 @@ step.
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +89,8 @@ class IterableFeed:
     def __init__(self, model: Model, batches: Iterable[Any], steps_per_epoch: int | None, class_weight: Any, seed: int):
         self.model, self.batches, self.seed, self.class_weight = model, batches, seed, class_weight
         self.steps_per_epoch = steps_per_epoch
+        known = len(batches) if isinstance(batches, Sized) else 0          # what callbacks are told
+        self.planned = steps_per_epoch or -(-known // model.programs.micro_batches) or None
         self.endless: Iterator[Any] | None = iter(batches) if steps_per_epoch else None
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Runner]:

@@ -247,7 +247,7 @@ class Model(Layer):
                 data, validation_data = fitting.hold_back(data, validation_split, verbose)
             feed = fitting.array_feed(self, data, batch_size, shuffle)
         self.ensure_store()
-        steps = feed.steps_per_epoch
+        steps = getattr(feed, "planned", feed.steps_per_epoch)
         if steps is None and hasattr(x, "__len__"):
             steps = -(-len(x) // self.programs.micro_batches)
         params = {"epochs": epochs, "steps": steps, "batch_size": batch_size, "verbose": verbose}

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from dlcore.graph import Tensor
 
 WHOLE = 1 << 24             # logits that are kept until backward, 64 MB
-PIECE = 1 << 22             # logits of one piece of rows otherwise
+PIECE = 1 << 24             # logits of one piece of rows otherwise: each piece reads the whole table three times
 
 
 def projected_cross_entropy(x: Tensor, table: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:

@@ -14,13 +14,14 @@ import numpy as np
 
 from dlcore.layers.initializers import generator
 from dlcore.runtime import look, shared_memory
-from dlcore.runtime.buffers import DTYPES
+from dlcore.runtime.buffers import DTYPES, return_freed
 
 if TYPE_CHECKING:
     from dlcore.layers.layer import Variable
     from dlcore.runtime import Program
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LARGE = 1 << 24             # bytes of new weights, behind whose initial values it is worth tidying up
 SHARED = ("weights", "statistics", "gradients", "state")
 
 
@@ -65,6 +66,8 @@ class WeightStore:
             v.value, v.store = view, self
         if new:
             self.changed()
+        if sum(v.value.nbytes for v in new) > LARGE:
+            return_freed()
 
     def _unique(self, path: str) -> str:
         name, n = path, 1

@@ -11,7 +11,7 @@ import dlcore
 from dlcore import layers
 from dlcore.data.images import read_images
 from dlcore.deploy.c import export
-from dlcore.errors import DeviceError, DlcoreError, ModelFileError, UsageError, WriteError
+from dlcore.errors import DlcoreError, ModelFileError, UsageError, WriteError
 from dlcore.tasks import GAN, ImageClassifier, TabularClassifier, TabularRegressor
 
 ROWS = [{"size": float(i % 17), "colour": ("red", "green", "blue")[i % 3], "gap": None if i % 11 == 0 else i / 7}

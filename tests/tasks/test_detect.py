@@ -32,8 +32,7 @@ def shapes(count, seed=0, size=(48, 64)):
         picture, rows = rng.integers(110, 140, (*size, 3)).astype(np.uint8), []
         for k in range(2):
             w, h = (14, 14) if k == 0 else (24, 8)
-            x, y = int(rng.integers(0, size[1] // 2 - w + 1)) + k * size[1] // 2 * (w < 20), int(rng.integers(0, size[0] // 2 - h + 1))
-            y += (size[0] // 2) * k
+            x, y = int(rng.integers(0, size[1] - w + 1)), int(rng.integers(0, size[0] // 2 - h + 1)) + size[0] // 2 * k
             picture[y:y + h, x:x + w] = (250, 240, 60) if k == 0 else (20, 30, 90)
             rows.append((k, x, y, x + w, y + h))
         pictures.append(picture)
@@ -64,7 +63,7 @@ def test_it_learns(trained):
     scores = trained.evaluate(x, y)
     assert scores["map50"] > 0.8 and set(scores) >= {"map50_95", "map75", "map50_square", "map50_bar", "recall_100"}
     assert trained.score(x, y) == scores["map50"]
-    found = trained.predict(x[0], threshold=0.2) if x[0].ndim == 4 else trained.predict([x[0]], threshold=0.2)
+    found = trained.predict([x[0]], threshold=0.2)
     assert {box.label for box in found[0]} == {"square", "bar"} and found[0][0].score >= found[0][-1].score
     best = next(box for box in found[0] if box.label == "square")
     assert np.abs(np.array(best.xyxy) - y[0][0, 1:]).max() < 6
@@ -93,7 +92,7 @@ def test_a_saved_model_gives_equal_answers(small, bccd, tmp_path):
         dl.load(file)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", ["yolo-tiny", "faster-rcnn"])
 def test_threads_do_not_change_bits(arch, bccd):
     found = []
     for threads in (1, 2):
@@ -140,6 +139,8 @@ def test_parameters_of_no_use(bccd):
                   {"attention": 1}, {"overlap": -0.1}):
         with pytest.raises(UsageError):
             Detector(**{**SMALL, **wrong}).fit(bccd.train)
+    with pytest.raises(UsageError, match="one answer for each row"):
+        dl.cross_validate(Detector(**SMALL), bccd.train, folds=2)
     with pytest.raises(UsageError, match="no detector"):
         Detector.of("yolo")
     with pytest.raises(DataError, match="no boxes to learn"):
@@ -171,7 +172,7 @@ def folder(tmp_path_factory):
 def test_train_writes_what_was_measured(folder):
     result = json.loads((folder / "result.json").read_text())
     assert {"test_map50", "test_map50_95", "test_map50_RBC", "val_map50"} <= set(result["metrics"])
-    assert result["best_epoch"] in (1, 2)
+    assert result["best_epoch"] in (1, 2) and dl.load(folder).image_shape == (48, 64, 3)
     page = (folder / "report.html").read_text()
     assert "mAP@.5" in page and "Evaluation on" in page
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -221,7 +222,8 @@ def damaged_copy(tmp_path):
 
 def test_bad_data_is_named_or_counted(tmp_path, capsys):
     copy, names = damaged_copy(tmp_path)
-    arguments = ["train", "detect", "--data", str(copy), "--epochs", "1", "--batch", "4", "--size", "32x48", "--set", "model.width=2"]
+    arguments = ["train", "detect", "--data", str(copy), "--epochs", "1", "--batch", "4", "--size", "32x48"]
+    arguments += ["--set", "model.width=2"]
     assert run([*arguments, "--out", str(tmp_path / "a")]) == 4
     said = capsys.readouterr().err
     assert names[0] in said and "--skip-bad" in said and not (tmp_path / "a").exists()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,16 +40,17 @@ class Pictures:
 @dataclass(frozen=True)
 class Detections(Dataset):
     """x: `Pictures`;  y: (N,) of `Boxes`, or None.  classes: their names.  validation: the part to validate on, where the source
-    has one."""
+    has one.  size: (height, width) that pictures shall be brought to, where the reader was told."""
 
     classes: tuple[str, ...] = ()
     validation: Detections | None = field(default=None)
+    size: tuple[int, int] | None = None
 
     def take(self, rows: np.ndarray) -> Detections:
         """The pictures with these numbers, in this order, without a part to validate on."""
         assert isinstance(self.x, Pictures)
         return Detections(self.x.take(rows), None if self.y is None else self.y[rows], self.source, label=self.label,
-                          classes=self.classes)
+                          classes=self.classes, size=self.size)
 
 
 class Faults:
@@ -136,7 +138,8 @@ class Found:
             notes.append(f"{self.bad} pictures that cannot be read left out")
         if validation is not None:
             notes += validation.notes
-        return Detections(Pictures(self.files, np.array(self.sizes)), listed(self.boxes), source, tuple(notes), classes=classes,
+        pictures: Any = Pictures(self.files, np.array(self.sizes))
+        return Detections(pictures, listed(self.boxes), source, tuple(notes), classes=classes,
                           validation=validation)
 
 
@@ -155,7 +158,8 @@ def pictures_of(source: str | Path, skip_bad: bool = False) -> Detections:
     if not files:
         raise DataError("no picture can be read", where=str(path), got=f"{len(bad):,} files, all damaged")
     notes = (damage_note(bad),) if bad else ()
-    return Detections(Pictures(files, np.array([read_head(f).size for f in files])), None, str(path), notes)
+    pictures: Any = Pictures(files, np.array([read_head(f).size for f in files]))
+    return Detections(pictures, None, str(path), notes)
 
 
 def damaged(files: Sequence[Path]) -> dict[Path, str]:

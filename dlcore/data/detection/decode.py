@@ -41,10 +41,8 @@ def from_regions(said: np.ndarray, places: int, count: int) -> tuple[np.ndarray,
 
 
 def decoder(layer: Any) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """How the outputs of this last layer, f32 (n,) a picture, become boxes and scores."""
+    """How the outputs of a last layer `YoloOutput` or `PriorOutput`, f32 (n,) a picture, become boxes and scores."""
     kind = type(layer).__name__
-    if kind == "RegionOutput":
-        raise ValueError("a layer of regions is decoded by the sizes of its network")
     places = layer.places.array if kind == "YoloOutput" else layer.priors.array
     decode = from_yolo if kind == "YoloOutput" else from_priors
     return lambda said: decode(said.reshape(len(places), -1), places)

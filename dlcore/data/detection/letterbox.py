@@ -63,7 +63,7 @@ def in_colour(picture: np.ndarray, number: int) -> np.ndarray:
     return picture if picture.shape[2] == 3 else np.repeat(picture, 3, 2)
 
 
-def packed(boxes: Sequence[Boxes], frames: np.ndarray, room: int = 0) -> np.ndarray:
+def packed(boxes: Sequence[Boxes] | np.ndarray, frames: np.ndarray, room: int = 0) -> np.ndarray:
     """Boxes of pictures as f32 (N, M, 5), rows of label, x1, y1, x2, y2 in pixels of the image; label -1 fills up.  Boxes that are
     to be ignored are left out.   room: M at least."""
     most = max([1, room, *(int((~b.ignored).sum()) for b in boxes)])

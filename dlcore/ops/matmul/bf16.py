@@ -6,20 +6,21 @@ shares are those of `cpu.py`; DEPTH counts pairs here.
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.compiler.simd import bf16_from_float as rounded
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
-from dlcore.ops.matmul.tiles import ADD, BIAS, matrix_tile
+from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_part
+from dlcore.ops.matmul.rounding import rounded_columns, rounded_row, rounded_rows
+from dlcore.ops.matmul.tiles import ADD, BIAS, fetch, matrix_tile
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS, MIDDLE, LOW = PANEL // LANES, TILE - TILE // 3, TILE // 3
-DEPTH, BLOCK, SHARES = 256, 1024 // PANEL, 32
+DEPTH, BLOCK, SHARES = 384, 512 // PANEL, 32
 STRIDE = 2 * (DEPTH + LANES)                        # elements from one packed row to the next
 NEAR, SLOT = TILE * STRIDE, 2 * PANEL * DEPTH       # elements of a packed row block, of a panel
 SHARE = NEAR + SLOT
-ROWS, COLUMNS = 0, 1
-ZERO, ZERO_BITS = np.float32(0), np.uint16(0)
+AHEAD = 16                                          # rows that are asked for before they are packed
+ZERO = np.float32(0)
 LEVEL = ("v4_bf16",)
 
 pair_tile = matrix_tile("pair_tile", TILE, VECTORS, LANES, pairs=True)
@@ -28,53 +29,56 @@ pair_low = matrix_tile("pair_low", LOW, VECTORS, LANES, pairs=True)
 pair_edge = matrix_tile("pair_edge", TILE, VECTORS, LANES, edge=True, pairs=True)
 pair_edge_middle = matrix_tile("pair_edge_middle", MIDDLE, VECTORS, LANES, edge=True, pairs=True)
 pair_edge_low = matrix_tile("pair_edge_low", LOW, VECTORS, LANES, edge=True, pairs=True)
+round_row = rounded_row("round_row", LANES)
+round_rows = rounded_rows("round_rows", LANES)
+round_columns = rounded_columns("round_columns", LANES)
 
 
 # ---- packing: `first` is even, `last` too but at the end of K -----------------------------------------------------
 @helper
-def pair_columns(a, index, width, first, last, out, at):
-    """Columns index * width and on of a[K, N]: a panel of b, or a row block of a transpose."""
-    column = index * width
-    whole = min(width, a.shape[1] - column)
+def pair_panels(b, p0, p1, first, last, out, at):
+    """Columns of panels p0 to p1 of b[K, N], to element `at` and on.  All panels at a time, so that rows are read in long pieces."""
+    N = b.shape[1]
     for k in range(first, last, 2):
-        to = at + (k - first) * width
-        if k + 1 < last:
-            for j in range(whole):
-                out[to + 2 * j] = rounded(a[k, column + j])
-                out[to + 2 * j + 1] = rounded(a[k + 1, column + j])
-        else:
-            for j in range(whole):
-                out[to + 2 * j] = rounded(a[k, column + j])
-                out[to + 2 * j + 1] = ZERO_BITS
-        for j in range(2 * whole, 2 * width):
-            out[to + j] = ZERO_BITS
+        for j in range(p0 * PANEL, p1 * PANEL, LINE):
+            fetch(b, (k + AHEAD) * N + j)
+            fetch(b, (k + AHEAD + 1) * N + j)
+        for p in range(p0, p1):
+            to = at + (p - p0) * SLOT + (k - first) * PANEL
+            for j in range(p * PANEL, p * PANEL + PANEL, LANES):
+                round_rows(b, k * N + j, k * N + N + j, N - j, N - j if k + 1 < last else 0, out, to + 2 * (j - p * PANEL))
+
+
+@helper
+def pair_columns(a, i, first, last, out, at):
+    """Columns i * TILE and on of a[K, M]: a row block of the transpose.  What a step writes beyond its TILE pairs, the next one
+    overwrites; those of the last lie in the gap between STRIDE and the rows."""
+    M, column = a.shape[1], i * TILE
+    for k in range(first, last, 2):
+        for j in range(0, TILE, LANES):
+            n = min(LANES, M - column - j)
+            round_rows(a, k * M + column + j, k * M + M + column + j, n, n if k + 1 < last else 0, out,
+                       at + (k - first) * TILE + 2 * j)
 
 
 @helper
 def pair_panel_rows(b, p, first, last, out, at):
     """Panel p where b lies transposed, [N, K]."""
-    N, column = b.shape[0], p * PANEL
-    for j in range(PANEL):
-        if column + j < N:
-            for k in range(first, last):
-                out[at + (k - first) // 2 * (2 * PANEL) + 2 * j + (k & 1)] = rounded(b[column + j, k])
-            if (last - first) & 1:
-                out[at + (last - first) // 2 * (2 * PANEL) + 2 * j + 1] = ZERO_BITS
-        else:
-            for k in range(first, last, 2):
-                out[at + (k - first) * PANEL + 2 * j] = ZERO_BITS
-                out[at + (k - first) * PANEL + 2 * j + 1] = ZERO_BITS
+    (N, K), column = b.shape, p * PANEL
+    for j in range(0, min(PANEL, N - column), LANES):
+        for k in range(first, last, 2 * LANES):
+            round_columns(b, (column + j) * K + k, K, min(LANES, N - column - j), last - k, out,
+                          at + (k - first) * PANEL + 2 * j, 2 * PANEL)
 
 
 @helper
 def pair_rows(a, i, first, last, out, at):
     """Row block i of a[M, K]: pairs lie side by side as they are; rows STRIDE apart."""
+    K = a.shape[1]
     for row in range(i * TILE, min((i + 1) * TILE, a.shape[0])):
         to = at + (row - i * TILE) * STRIDE
-        for k in range(first, last):
-            out[to + k - first] = rounded(a[row, k])
-        if (last - first) & 1:
-            out[to + last - first] = ZERO_BITS
+        for k in range(first, last, 2 * LANES):
+            round_row(a, row * K + k, last - k, out, to + k - first)
 
 
 # ---- multiplying -------------------------------------------------------------------------------------------------
@@ -112,20 +116,22 @@ def blocked_pairs(begin, end, K, a, a_form, b, b_form, work, out, add, bias, bia
             start, stop = 2 * (pairs * part // parts), min(K, 2 * (pairs * (part + 1) // parts))
             mode = (ADD if add or part > 0 else 0) | (BIAS if biased and part == 0 else 0)
             mode |= AT_LEAST_0 if activation == RELU and part == parts - 1 else 0
-            for p in range(p0, p1):
-                if b_form == ROWS:
+            if b_form == ROWS:
+                for p in range(p0, p1):
                     pair_panel_rows(b, p, start, stop, work, here + (p - p0) * SLOT)
-                else:
-                    pair_columns(b, p, PANEL, start, stop, work, here + (p - p0) * SLOT)
+            else:
+                pair_panels(b, p0, p1, start, stop, work, here)
             for i in range(blocks):
                 if a_form == ROWS:
                     pair_rows(a, i, start, stop, work, near)
                 else:
-                    pair_columns(a, i, TILE, start, stop, work, near)
+                    pair_columns(a, i, start, stop, work, near)
                 left = p0 if p0 * blocks + i >= begin else p0 + 1
                 right = p1 if (p1 - 1) * blocks + i < end else p1 - 1
                 rows = min(TILE, M - i * TILE)
                 for p in range(left, right):
+                    if a_form == ROWS:
+                        fetch_part(a, ROWS, i + 1, min(i + 2, blocks), start, stop, p - p0, p1 - p0)
                     n = min(PANEL, N - p * PANEL)
                     one_pair_tile((stop - start + 1) // 2, work, near, a_row, a_col, here + (p - p0) * SLOT,
                                   out, i * TILE * N + p * PANEL, rows, n, bias, p * PANEL, mode)

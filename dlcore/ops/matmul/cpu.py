@@ -13,6 +13,7 @@ import numpy as np
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
 from dlcore.ops.matmul import NONE, RELU, bf16  # noqa: F401  (bf16 registers its kernels)
 from dlcore.ops.matmul.activate import activate
+from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_part
 from dlcore.ops.matmul.tiles import ADD, BIAS, fetch, matrix_tile, transposed_block
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
@@ -20,14 +21,13 @@ TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
 MIDDLE, LOW = TILE - TILE // 3, TILE // 3           # rows of the smaller tiles, for what is left at the end
 NARROW = (VECTORS + 1) // 2                         # registers of columns of the narrow tiles
-DEPTH = 256                                         # of K at a time
-BLOCK = 1024 // PANEL                               # panels that are near at a time
+DEPTH = 384                                         # of K at a time
+BLOCK = 512 // PANEL                                # panels that are near at a time
 STRIDE = DEPTH + LANES                              # of packed rows: no power of two, so that they do not meet in the caches
 GROUP = 4                                           # row blocks that are packed at a time, at most
 NEAR, SLOT = GROUP * TILE * STRIDE, PANEL * DEPTH   # elements of these, of a panel's block
 SHARES, SHARE = 32, NEAR + SLOT                     # of a product whose threads pack; elements of `work` for each
-ROWS, COLUMNS = 0, 1
-LINE, AHEAD = 16, 8                                 # elements of a cache line; rows that are asked for before they are packed
+AHEAD = 8                                           # rows that are asked for before they are packed
 
 full_tile = matrix_tile("full_tile", TILE, VECTORS, LANES)
 full_middle = matrix_tile("full_middle", MIDDLE, VECTORS, LANES)
@@ -103,21 +103,6 @@ def copy_columns(a, i, i1, first, last, near, at):
             to = at + (block - i) * TILE * STRIDE + (k - first) * TILE
             for row in range(M - block * TILE):
                 near[to + row] = a[k, block * TILE + row]
-
-
-@helper
-def fetch_part(a, form, i, i1, first, last, part, parts):
-    """Asks for one of `parts` parts of what copy_rows, or copy_columns, will read next."""
-    if form == ROWS:
-        K, rows = a.shape[1], (i1 - i) * TILE
-        for row in range(i * TILE + rows * part // parts, i * TILE + rows * (part + 1) // parts):
-            for k in range(first, last, LINE):
-                fetch(a, row * K + k)
-    else:
-        M, depth = a.shape[1], last - first
-        for k in range(first + depth * part // parts, first + depth * (part + 1) // parts):
-            for row in range(i * TILE, i1 * TILE, LINE):
-                fetch(a, k * M + row)
 
 
 call("transposed_copy(b: F[N, K] -> out: F[K, N])", over="ceil(K / LANES)")

@@ -1,0 +1,48 @@
+"""W6 in dlcore.  Modes: model (predict_on_batch, or step by step with keys and values kept), program (the planned step alone)."""
+from worker import args, serve  # isort: skip
+
+import w6_data
+
+import dlcore
+from dlcore.layers import BertEncoder, CausalLM, Input
+from dlcore.models.steps import Steps
+from dlcore.training.programs import signature
+
+what, dtype = args.part.split()
+
+
+def network(layer, steps):
+    ids = Input((steps,), "int32")
+    model = dlcore.Model(ids, layer(ids))
+    model.ensure_store()
+    model.precision = dtype
+    return model
+
+
+def encoder():
+    model, x = network(BertEncoder(*w6_data.ENCODER), w6_data.STEPS), w6_data.ids(w6_data.STEPS)
+    if args.mode == "model":
+        return lambda: model.predict_on_batch(x)
+    runner = model.programs.runner(signature(model, "predict", 1, [x]))
+    runner.put([x])
+    return runner.instance.run
+
+
+def generate():
+    V, T, L, H, C = w6_data.GPT
+    model = network(CausalLM(V, T, L, H, C), T)
+    prompt = w6_data.ids(w6_data.PROMPT)[0]
+    steps = Steps(model, 1, w6_data.PROMPT + w6_data.NEW)
+
+    def write():
+        steps.reset()
+        for i in prompt:
+            logits = steps.feed([i])
+        for n in range(w6_data.NEW):
+            i = logits[0].argmax()
+            if n + 1 < w6_data.NEW:
+                logits = steps.feed([i])
+    return write
+
+
+serve({"encoder": encoder, "generate": generate}[what](), "dlcore", w6_data.NEW if what == "generate" else 1)

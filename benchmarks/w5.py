@@ -1,0 +1,28 @@
+"""W5: training steps of GPT-2 with 124 million weights, beside PyTorch: 4 sequences of 64 ids, and one of 1024.
+
+    python benchmarks/w5.py --peer torch=PYTHON --threads 2 --case "train 64"
+
+The step is W4's: forward, mean cross-entropy over all positions, backward, AdamW; 50,257 ids, learned positions, tied table.
+The table of memory has the most that a worker's process held.
+"""
+
+import sys
+
+from harness import Case, Runner, main
+from peers.w4_data import GPT2, flops
+
+CASES = tuple(Case(f"train {name}", batch, flops=batch * shape[1] * flops(*shape)) for name, (batch, shape) in GPT2.items())
+PARTS = tuple(case.part for case in CASES)
+RUNNERS = (
+    Runner("dlcore", "program", "w4_dlcore.py", PARTS),
+    Runner("dlcore", "bf16", "w4_dlcore.py", PARTS),
+    Runner("torch", "eager", "w4_torch.py", PARTS),
+    Runner("torch", "medium", "w4_torch.py", PARTS),
+    Runner("torch", "compile", "w4_torch.py", PARTS),
+    Runner("torch", "compile-medium", "w4_torch.py", PARTS),
+    Runner("torch", "bf16", "w4_torch.py", PARTS),
+    Runner("torch", "compile-bf16", "w4_torch.py", PARTS),
+)
+
+if __name__ == "__main__":
+    sys.exit(main("w5", CASES, RUNNERS))
