@@ -2,9 +2,11 @@
 
     python benchmarks/gpu.py [--peer PYTHON] [--json FILE] [--rounds N] [--only WORD]
 
-For each case dlcore and, where `--peer` names a Python with CUDA's torch, torch take turns; reported are medians of microseconds,
-the TFLOP/s or GB/s they amount to, and the median of the ratios of neighbouring turns.  `copy` is the bandwidth that memory-bound
-kernels can be held against.  Nothing of this has been measured yet: no GPU was at hand (docs/cuda.md).
+For each case dlcore and, where `--peer` names a Python with CUDA's torch, torch (whole training steps also compiled) take turns;
+reported are medians of microseconds, the TFLOP/s, GB/s or items/s they amount to, and the median of the ratios of neighbouring
+turns.  `copy` is the bandwidth that memory-bound kernels can be held against.  In bf16 torch's operands of single operations are
+bf16 in memory; dlcore's are float32 and are rounded in the call.  Nothing of this has been measured yet:
+no GPU was at hand (docs/cuda.md).
 """
 
 from __future__ import annotations
@@ -29,18 +31,19 @@ from dlcore.graph import Graph, plan
 from dlcore.optim import AdamW
 
 PEER = Path(__file__).parent / "peers" / "gpu_torch.py"
-REPEATS = 20  # runs of a turn
+REPEATS, TURN = 50, 0.5  # runs of a turn at most, and seconds that they may take
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is run.  flops, bytes: of one run.  sizes: those that its maker is called with."""
+    """What is run.  flops, bytes: of one run.  sizes: those that its maker is called with.  items: samples or tokens of a step."""
 
     name: str
     make: str
     sizes: tuple[int, ...]
     flops: float = 0.0
     bytes: float = 0.0
+    items: int = 0
     precision: str = "float32"
 
 
@@ -48,16 +51,35 @@ def product(n: int, precision: str) -> Case:
     return Case(f"matmul {n} {precision}", "matmul", (n, n, n), flops=2 * n**3, precision=precision)
 
 
+def attentions(B: int, T: int, H: int, D: int) -> tuple[Case, Case]:
+    """Causal, so half of the scores are made; a step is forward and backward, 7 products in the place of 2."""
+    flops = 2 * B * H * T * T * D
+    return (
+        Case(f"attention {B}x{T}x{H}x{D} forward", "attention", (B, T, H, D), flops=flops, precision="bf16"),
+        Case(f"attention {B}x{T}x{H}x{D} step", "attention_step", (B, T, H, D), flops=7 * flops / 2, precision="bf16"),
+    )
+
+
+def language_model(name: str, B: int, V: int, T: int, L: int, H: int, C: int, precision: str) -> Case:
+    return Case(f"{name}, batch {B}, {precision}, step", "language_model", (B, V, T, L, H, C), items=B * T, precision=precision)
+
+
+GPT2 = (50304, 1024, 12, 12, 768)
 CASES = (
     Case("copy 256 MB", "copy", (1 << 26,), bytes=2 * 4 * (1 << 26)),
     product(1024, "float32"), product(4096, "float32"), product(1024, "bf16"), product(4096, "bf16"), product(8192, "bf16"),
-    Case("attention 4x1024x12x64 forward", "attention", (4, 1024, 12, 64), flops=2 * 4 * 12 * 1024 * 1024 * 64),
-    Case("attention 4x1024x12x64 step", "attention_step", (4, 1024, 12, 64), flops=7 * 4 * 12 * 1024 * 1024 * 64),
-    Case("layernorm 16384x768", "layernorm", (16384, 768), bytes=2 * 4 * 16384 * 768),
-    Case("cross-entropy 8192x50257", "cross_entropy", (8192, 50257), bytes=4 * 8192 * 50257),
+    *attentions(16, 1024, 12, 64), *attentions(4, 4096, 16, 128),
+    Case("layernorm 16384x768 forward", "layernorm", (16384, 768), bytes=2 * 4 * 16384 * 768),
+    Case("layernorm 16384x768 step", "layernorm_step", (16384, 768), bytes=7 * 4 * 16384 * 768),
+    Case("cross-entropy 8192x50257 forward", "cross_entropy", (8192, 50257), bytes=4 * 8192 * 50257),
+    Case("cross-entropy 8192x50257 step", "cross_entropy_step", (8192, 50257), bytes=3 * 4 * 8192 * 50257),
     Case("adamw 124M", "adamw", (124_000_000,), bytes=7 * 4 * 124e6),
-    Case("W1: mlp 784-256-10, batch 128, step", "mlp", (128, 784, 256, 10)),
+    Case("W1: mlp 784-256-128-10, batch 64, step", "mlp", (64, 784, 256, 128, 10), items=64),
+    Case("W2: text, batch 32, step", "text", (32, 100, 10000, 128, 64, 10), items=32),
+    language_model("W4: nano-s", 12, 65, 64, 4, 4, 128, "float32"), language_model("W4: nano-b", 16, 65, 256, 6, 6, 384, "bf16"),
+    language_model("GPT-2 124M", 16, *GPT2, "bf16"), language_model("GPT-2 124M", 32, *GPT2, "bf16"),
 )  # fmt: skip
+MODELS = ("mlp", "text", "language_model")  # whole training steps, which PyTorch also compiles
 
 
 class Programs:
@@ -92,9 +114,19 @@ class Programs:
         w, b = self.graph.statistic("w", c), self.graph.statistic("b", c)
         return self.filled({"out": ops.layernorm(self.graph.statistic("x", n, c), w, b)})
 
+    def layernorm_step(self, n: int, c: int) -> Callable[[], None]:
+        x, w, b = (self.graph.weight(name, *shape) for name, shape in (("x", (n, c)), ("w", (c,)), ("b", (c,))))
+        out = ops.layernorm(x, w, b)
+        return self.filled({"sum": ops.row_sum(out)}, gradients={out: [x, w, b]})
+
     def cross_entropy(self, n: int, c: int) -> Callable[[], None]:
         targets = self.graph.input("targets", n, dtype="i32")
         return self.filled({"out": ops.softmax_cross_entropy(self.graph.statistic("x", n, c), targets)})
+
+    def cross_entropy_step(self, n: int, c: int) -> Callable[[], None]:
+        targets, x = self.graph.input("targets", n, dtype="i32"), self.graph.weight("x", n, c)
+        loss = ops.softmax_cross_entropy(x, targets)
+        return self.filled({"loss": loss}, gradients={loss: [x]})
 
     def adamw(self, n: int) -> Callable[[], None]:
         weight, x, optimizer = self.graph.weight("w", n), self.graph.statistic("x", n), AdamW()
@@ -102,13 +134,39 @@ class Programs:
         run = self.filled({}, gradients={loss: [weight]}, updates=lambda: optimizer.update(self.graph, [weight]))
         return lambda: run("update", lr=1e-3, step=1)
 
-    def mlp(self, batch: int, inputs: int, hidden: int, classes: int) -> Callable[[], None]:
+    def mlp(self, batch: int, *sizes: int) -> Callable[[], None]:
         layers = dlcore.layers
-        model = dlcore.Sequential([layers.Dense(hidden, activation="relu"), layers.Dense(classes, activation="softmax")])
+        dense = [layers.Dense(n, activation="relu") for n in sizes[1:-1]]
+        model = dlcore.Sequential([*dense, layers.Dense(sizes[-1], activation="softmax")])
         model.compile("adam", "sparse_categorical_crossentropy")
-        x = self.rng.standard_normal((batch, inputs), np.float32)
-        y = self.rng.integers(0, classes, batch).astype(np.int32)
-        return lambda: model.train_on_batch(x, y)
+        x = self.rng.standard_normal((batch, sizes[0]), np.float32)
+        return self.steps(model, x, self.rng.integers(0, sizes[-1], batch))
+
+    def text(self, batch: int, steps: int, ids: int, wide: int, hidden: int, classes: int) -> Callable[[], None]:
+        layers = dlcore.layers
+        lstm = layers.Bidirectional(layers.LSTM(hidden, return_sequences=True))
+        model = dlcore.Sequential([layers.Input((steps,), "int32"), layers.Embedding(ids, wide), lstm,
+                                   layers.GlobalAveragePooling1D(), layers.Dense(classes, activation="softmax")])  # fmt: skip
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return self.steps(model, self.rng.integers(0, ids, (batch, steps)).astype(np.int32), self.rng.integers(0, classes, batch))
+
+    def language_model(self, batch: int, vocabulary: int, steps: int, depth: int, heads: int, wide: int) -> Callable[[], None]:
+        ids = dlcore.layers.Input((steps,), "int32")
+        model = dlcore.Model(ids, dlcore.layers.CausalLM(vocabulary, steps, depth, heads, wide)(ids))
+        loss = dlcore.training.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(AdamW(1e-4, 0.9, 0.99, weight_decay=0.1), loss, precision=self.graph.precision)
+        x, y = self.rng.integers(0, min(vocabulary, 50257), (2, batch, steps)).astype(np.int32)
+        return self.steps(model, x, y)
+
+    def steps(self, model: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
+        """Steps of the planned program on a batch that lies in its inputs."""
+        from dlcore.training.programs import signature
+
+        y = y.astype(np.int32)
+        model.train_on_batch(x, y)
+        runner = model.programs.runner(signature(model, "train", len(x), [x], [y]))
+        runner.put([x, y])
+        return lambda: runner.instance.run(lr=1e-4, step=10)
 
 
 class Torch:
@@ -117,60 +175,86 @@ class Torch:
     def __init__(self, python: str) -> None:
         self.process = subprocess.Popen([python, str(PEER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def seconds(self, case: Case) -> float:
+    def seconds(self, case: Case, repeats: int, compiled: bool) -> float:
+        """Of one run, on average; raises RuntimeError where the case failed there."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        words = {"make": case.make, "sizes": case.sizes, "precision": case.precision, "repeats": REPEATS}
+        words = {"make": case.make, "sizes": case.sizes, "precision": case.precision, "repeats": repeats, "compiled": compiled}
         self.process.stdin.write(json.dumps(words) + "\n")
         self.process.stdin.flush()
-        return float(self.process.stdout.readline())
+        answer = json.loads(self.process.stdout.readline() or '{"failed": "it has ended"}')
+        if "failed" in answer:
+            raise RuntimeError(answer["failed"])
+        return float(answer["seconds"])
 
 
-def seconds(run: Callable[[], None]) -> float:
+def seconds(run: Callable[[], None], repeats: int) -> float:
     begin = time.perf_counter()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         run()
-    return (time.perf_counter() - begin) / REPEATS
+    return (time.perf_counter() - begin) / repeats
 
 
 def measured(case: Case, peer: Torch | None, rounds: int) -> dict[str, Any]:
+    """The row of a case: medians over rounds, in which dlcore, torch, and torch compiled take turns."""
     run = getattr(Programs(case.precision), case.make)(*case.sizes)
     run()
-    ours, theirs = [], []
+    repeats = max(3, min(REPEATS, int(TURN / max(seconds(run, 2), 1e-6))))
+    kinds = {"torch": False} | ({"torch_compiled": True} if case.make in MODELS else {}) if peer is not None else {}
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
-        ours.append(seconds(run))
-        if peer is not None:
-            theirs.append(peer.seconds(case))
+        ours.append(seconds(run, repeats))
+        for kind, compiled in kinds.items():
+            assert peer is not None
+            theirs[kind].append(peer.seconds(case, repeats, compiled))
     own = statistics.median(ours)
     row: dict[str, Any] = {"case": case.name, "dlcore_us": 1e6 * own}
     row |= {"tflops": case.flops / own / 1e12} if case.flops else {}
     row |= {"gb_per_s": case.bytes / own / 1e9} if case.bytes else {}
-    if theirs:
-        row["torch_us"] = 1e6 * statistics.median(theirs)
-        row["torch_over_dlcore"] = statistics.median(t / o for t, o in zip(theirs, ours, strict=True))
+    row |= {"items_per_s": case.items / own} if case.items else {}
+    for kind, found in theirs.items():
+        row[f"{kind}_us"] = 1e6 * statistics.median(found)
+        row[f"{kind}_over_dlcore"] = statistics.median(t / o for t, o in zip(found, ours, strict=True))
     return row
+
+
+def host_time(steps: int = 2000) -> dict[str, Any]:
+    """Microseconds that the processor spends on a step: one whose kernels take next to no time, begun without waiting for it."""
+    graph = Graph()
+    instance = plan(graph, {"out": ops.relu(graph.input("x", 32))}).bind()
+    instance.run()
+    return {"case": "host time of a step", "dlcore_us": 1e6 * seconds(instance.run, steps)}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", default="", help="a Python with CUDA's torch")
-    parser.add_argument("--json", default="", help="also write the figures here")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", default="", help="also write the figures here, after each case")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--seconds", type=float, default=540, help="no case is begun later than this")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args(arguments)
     try:
-        print(dlcore.set_device(options.device))
+        print(reason := dlcore.set_device(options.device))
     except DlcoreError as fault:
         print(fault, file=sys.stderr)
         return fault.exit_code
     peer = Torch(options.peer) if options.peer else None
-    rows = []
+    rows, began = [host_time()], time.monotonic()
     for case in CASES:
-        if options.only in case.name:
-            rows.append(measured(case, peer, options.rounds))
-            print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:36}" for k, v in rows[-1].items()), flush=True)
-    if options.json:
-        Path(options.json).write_text(json.dumps({"device": options.device, "rows": rows}, indent=1) + "\n")
+        if options.only not in case.name:
+            continue
+        if time.monotonic() - began > options.seconds:
+            rows.append({"case": case.name, "failed": "no time was left"})
+        else:
+            try:
+                rows.append(measured(case, peer, options.rounds))
+            except (DlcoreError, RuntimeError) as fault:  # a case that does not fit a GPU leaves the others their place
+                rows.append({"case": case.name, "failed": str(fault).partition("\n")[0]})
+        print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:40}" for k, v in rows[-1].items()), flush=True)
+        if options.json:
+            Path(options.json).write_text(json.dumps({"device": reason, "rows": rows}, indent=1) + "\n")
     return 0
 
 

@@ -40,12 +40,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Runner:
-    """One row of the table: a library (`peer`), how it runs (`mode`), its script, and the parts that it can do."""
+    """One row of the table: a library (`peer`), how it runs (`mode`), its script, and the parts that it can do.
+
+    precision: of its products, where the rows of a case differ in it; rows are compared with those of the same."""
 
     peer: str
     mode: str
     script: str
     parts: tuple[str, ...]
+    precision: str = ""
 
     def __str__(self) -> str:
         return f"{self.peer} {self.mode}"
@@ -171,9 +174,10 @@ class Report:
                     else ""
                 )
             rows.append(f"| {runner} | " + " | ".join(cells) + " |")
-        rows.append(
-            "| *dlcore against the best peer* | " + " | ".join(self._ratio(records, case) for case in cases) + " |"
-        )
+        for precision in sorted({record.get("precision", "") for record in records}):
+            alike = [record for record in records if record.get("precision", "") == precision]
+            words = f"dlcore against the best peer{precision and ', ' + precision}"
+            rows.append(f"| *{words}* | " + " | ".join(self._ratio(alike, case) for case in cases) + " |")
         limits = {record["case"]: record["limit"] for record in records}
         rows.append("| *limit* | " + " | ".join(micro(limits[case]) if limits[case] else "" for case in cases) + " |")
         return rows
@@ -282,6 +286,7 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
                     "runner": str(runner),
                     "peer": runner.peer,
                     "mode": runner.mode,
+                    "precision": runner.precision,
                     "threads": threads,
                     "median": statistics.median(worker.samples),
                     "min": min(worker.samples),
@@ -318,6 +323,8 @@ def main(
     parser.add_argument("--rounds", type=int, default=10, help="turns of each worker [10]")
     parser.add_argument("--seconds", type=float, default=0.5, help="seconds of a turn [0.5]")
     parser.add_argument("--case", action="append", help="only cases whose name holds this text")
+    parser.add_argument("--runner", action="append", help="only runners of this name, such as 'torch medium'")
+    parser.add_argument("--name", default=workload, help="name of the result's files [the workload's]")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results [benchmarks/results]")
     options = parser.parse_args(arguments)
     pythons = {"dlcore": options.dlcore, **dict(text.split("=", 1) for text in options.peer)}
@@ -325,8 +332,9 @@ def main(
     if unknown:
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     runners = [runner for runner in runners if runner.peer in pythons]
+    runners = [runner for runner in runners if not options.runner or str(runner) in options.runner]
     cases = [case for case in cases if not options.case or any(text in str(case) for text in options.case)]
-    report = Report(workload, machine(), options.rounds, options.seconds)
+    report = Report(options.name, machine(), options.rounds, options.seconds)
     counts = [int(text) for text in options.threads.split(",")]
     for threads in counts:
         report.limits += limits(threads)

@@ -11,19 +11,18 @@ import sys
 from harness import Case, Runner, main
 from peers.w4_data import SHAPES, flops
 
-
 CASES = tuple(Case(f"train {name}", batch, flops=batch * shape[1] * flops(*shape)) for name, (batch, shape) in SHAPES.items())
 PARTS = tuple(case.part for case in CASES)
 RUNNERS = (
     Runner("dlcore", "program", "w4_dlcore.py", PARTS),
     Runner("dlcore", "model", "w4_dlcore.py", PARTS),
-    Runner("dlcore", "bf16", "w4_dlcore.py", PARTS),
+    Runner("dlcore", "bf16", "w4_dlcore.py", PARTS, "bf16"),
     Runner("torch", "eager", "w4_torch.py", PARTS),
     Runner("torch", "medium", "w4_torch.py", PARTS),
-    Runner("torch", "bf16", "w4_torch.py", PARTS),
+    Runner("torch", "bf16", "w4_torch.py", PARTS, "bf16"),
     Runner("torch", "compile", "w4_torch.py", PARTS),
     Runner("torch", "compile-medium", "w4_torch.py", PARTS),
-    Runner("torch", "compile-bf16", "w4_torch.py", PARTS),
+    Runner("torch", "compile-bf16", "w4_torch.py", PARTS, "bf16"),
 )
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dlcore.training.programs import signature
 
 images = np.random.default_rng(0).standard_normal((args.batch, 784), dtype=np.float32)
 model = models.dcgan((28, 28), 100, filters=(64, 128), flat=True)
-model.compile(dlcore.Adam(2e-4))
+model.compile(dlcore.Adam(2e-4), precision="bf16" if args.part.endswith("bf16") else "float32")
 model.ensure_store()
 s = signature(model, "train", args.batch, [images], rows=args.batch)
 model.programs.plan(s)

@@ -36,12 +36,19 @@ makes, judges = (torch.optim.Adam(net.parameters(), lr=2e-4, fused=True) for net
 ones, zeros = torch.ones(args.batch, 1), torch.zeros(args.batch, 1)
 
 
+autocast = torch.autocast("cpu", torch.bfloat16, enabled=args.part.endswith("bf16"))
+
+
 def discriminator_loss(fake: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(discriminator(x), ones) + cross_entropy(discriminator(fake), zeros)
+    with autocast:
+        real_score, fake_score = discriminator(x), discriminator(fake)
+    return cross_entropy(real_score.float(), ones) + cross_entropy(fake_score.float(), zeros)
 
 
 def generator_loss(code: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(discriminator(generator(code)), ones)
+    with autocast:
+        score = discriminator(generator(code))
+    return cross_entropy(score.float(), ones)
 
 
 judged, made = discriminator_loss, generator_loss
@@ -51,7 +58,7 @@ if args.mode == "compile":
 
 def step() -> None:
     code = torch.randn(args.batch, 100)
-    with torch.no_grad():
+    with torch.no_grad(), autocast:
         fake = generator(code)
     judged(fake).backward()
     judges.step()

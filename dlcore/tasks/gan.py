@@ -376,7 +376,7 @@ class GanTask:
 
     def defaults(self, arch: str) -> Sections:
         found = GAN.of(arch or "dcgan").sections()
-        return {**found, "data": {"size": "", "skip-bad": False}}
+        return {**found, "data": {**found["data"], "size": "", "skip-bad": False}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
              like: Estimator | None = None, size: str | int = "", skip_bad: bool = False) -> Parts:

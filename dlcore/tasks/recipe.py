@@ -174,8 +174,8 @@ def prepare(network: Model, params: Any) -> list[str]:
 
 
 def set_precision(network: Model, params: Any) -> list[str]:
-    """That of the products of training steps of a network that was compiled; evaluation and prediction stay float32, so that a model
-    answers as its file does.  A line where the processor has no such products."""
+    """That of the products of training steps of a network that was compiled; evaluation and prediction stay float32, so that a
+    model answers as its file does.  A line where the processor has no such products."""
     network.precision, network.answers_in = of(params)["precision"], "float32"
     if network.precision == "float32":
         return []

@@ -24,6 +24,6 @@ def projected_cross_entropy(x: Tensor, table: Tensor, targets: Tensor, label_smo
     N, V = x.shape[0], table.shape[0]
     if N * V <= WHOLE:
         return loss(x, targets)
-    rows = max(1, min(N, PIECE // V))
+    rows = -(-N // -(-N * V // PIECE))          # pieces are alike
     pieces = [recompute(loss, x[a:a + rows], targets[a:a + rows]) for a in range(0, N, rows)]
     return x.graph.concat(pieces)

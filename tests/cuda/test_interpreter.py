@@ -168,3 +168,17 @@ def test_shared_memory_is_aligned_as_far_as_it_says():
 def test_parsing_keeps_scopes_apart():
     kernel = parse(HEAD + REGISTERS + " { .reg .b32 %r1; mov.u32 %r1, 5; } mov.u32 %r1, 7; ret;\n}\n")
     assert kernel.code[0].operands[0].name != kernel.code[1].operands[0].name == "%r1"
+
+
+def test_products_of_64_bits_are_whole():
+    """A third by a multiplication, as the compiler writes it: of numbers that differ between threads, and of one for all."""
+    body = """
+ ld.param.u64 %rd1, [k_in]; ld.param.u64 %rd2, [k_out]; mov.u32 %r1, %tid.x; mul.wide.u32 %rd3, %r1, 8; add.s64 %rd4, %rd2, %rd3;
+ mov.u64 %rd5, 100; mul.hi.s64 %rd6, %rd5, 6148914691236517206;
+ cvt.u64.u32 %rd7, %r1; mul.hi.s64 %rd8, %rd7, 6148914691236517206; add.s64 %rd9, %rd6, %rd8; st.global.u64 [%rd4], %rd9; ret;
+}
+"""
+    memory = Memory(1 << 14)
+    target, out = memory.put(np.zeros(64, np.int64))
+    launch(HEAD + REGISTERS + body, 1, 64, [0, target], memory)
+    np.testing.assert_array_equal(out, 33 + np.arange(64) // 3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from ptx.device import Emulated
@@ -115,3 +117,87 @@ def test_convolutions_on_tensor_cores():
     wanted, _ = convolved(x, w, bias, dout, None, "float32")
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def of_any_size(*words):
+    """A table by which small products take the kernels for large ones too: those whose lowerings have a call of these names."""
+    table = copy.copy(cuda_table())
+    table.data = copy.deepcopy(table.data)
+    for name, alternatives in table.data["lowerings"].items():
+        wanted = [each for each in alternatives if any(step[0].startswith(words) for step in each["steps"])]
+        if wanted:
+            table.data["lowerings"][name] = [each | {"when": ""} for each in wanted]
+    return table
+
+
+def run_product(table, form, M, N, K, precision, shuffle=None, rounding=lambda x: x):
+    """(what was found, what is right, kernels) of a product that is written, and one that is added to memory."""
+    rng = np.random.default_rng(4)
+    shapes = {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[form]
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+    graph = Graph(precision=precision)
+    out = matmul(graph.input("a", *a.shape), graph.input("b", *b.shape), form)
+    program = plan(graph, {"out": out}, table=table)
+    instance = Emulated(program, shuffle=shuffle)
+    for name in ("outputs", "arena"):
+        if name in instance.buffers:
+            instance.buffers[name].fill(0xFF)
+    instance["a"][...], instance["b"][...] = a, b
+    instance.run()
+    wanted = FORMS[form](rounding(a).astype(np.float64), rounding(b))
+    return instance["out"], wanted, [step.kernel for step in program.steps]
+
+
+PANEL_SIZES = ((128, 128, 96), (131, 65, 37), (1, 130, 1), (9, 12, 200))
+
+
+@pytest.mark.parametrize("form, M, N, K", [
+    pytest.param(form, *sizes, id=f"matmul-panels-{form}-{'x'.join(map(str, sizes))}") for form in FORMS for sizes in PANEL_SIZES
+])  # fmt: skip
+def test_products_of_rounded_operands(form, M, N, K):
+    """Three stages of copies, for K of one slice to seven; in random order, so that a copy that is not waited for shows."""
+    found, wanted, kernels = run_product(of_any_size(f"multiply_bf16_{form}"), form, M, N, K, "bf16", 5, rounded)
+    assert kernels == ["round_to_bf16", "round_to_bf16", f"multiply_bf16_{form}"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * K**0.5)
+
+
+def test_a_long_product_of_rounded_operands_is_made_of_parts():
+    found, wanted, kernels = run_product(of_any_size("multiply_bf16_parts"), "tn", 5, 9, 150, "bf16", None, rounded)
+    assert kernels[-2:] == ["multiply_bf16_parts", "add_panel_parts"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-4)
+
+
+@pytest.mark.parametrize("form, M, N, K", [
+    pytest.param(form, *sizes, id=f"matmul-large-{form}-{'x'.join(map(str, sizes))}")
+    for form in FORMS for sizes in ((128, 128, 16), (131, 65, 9), (4, 132, 20))
+])  # fmt: skip
+def test_large_tiles(form, M, N, K):
+    found, wanted, kernels = run_product(of_any_size(f"matmul_{form}_large"), form, M, N, K, "float32", 5)
+    assert kernels == [f"matmul_{form}_large"]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * K**0.5)
+
+
+@pytest.mark.parametrize("precision, kernel", [("float32", "dense_forward_large"), ("bf16", "multiply_bf16_dense")])
+def test_a_large_dense_layer(precision, kernel):
+    table, rng, graph = of_any_size(kernel), np.random.default_rng(2), Graph(precision=precision)
+    given = {"x": rng.standard_normal((9, 21)), "w": rng.standard_normal((21, 131)), "b": rng.standard_normal(131)}
+    given = {name: v.astype(np.float32) for name, v in given.items()}
+    program = plan(graph, {"out": dense(*(graph.input(n, *v.shape) for n, v in given.items()), "tanh")}, table=table)
+    assert program.steps[-1].kernel == kernel
+    instance = Emulated(program)
+    for name, v in given.items():
+        instance[name][...] = v
+    instance.run()
+    x, w = (rounded(given[n]) if precision == "bf16" else given[n] for n in "xw")
+    np.testing.assert_allclose(instance["out"], np.tanh(x.astype(np.float64) @ w + given["b"]), rtol=0, atol=1e-5)
+
+
+def test_operands_are_rounded_once():
+    """A weight and what it multiplies serve forward and backward: three operands are rounded for three products."""
+    graph = Graph(precision="bf16")
+    x, w = graph.weight("x", 40, 24), graph.weight("w", 24, 16)
+    out = matmul(x, w)
+    table = of_any_size("multiply_bf16_tn", "multiply_bf16_nt", "multiply_bf16_nn")
+    program = plan(graph, {}, {out: [x, w]}, {out: graph.input("dout", 40, 16)}, table=table)
+    kernels = [step.kernel for step in program.steps]
+    assert kernels.count("round_to_bf16") == 3 and sum("multiply_bf16" in k for k in kernels) == 2

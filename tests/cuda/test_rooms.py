@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ops.harness import BASE, Built, build, build_added, cases, compare, douts, outputs_of, poison, segments
-from ptx.device import Emulated
+from ops.harness import BASE, build, build_added, cases, compare, douts, outputs_of, segments
+from ptx.device import start
 
 import dlcore
 from dlcore.graph import plan
@@ -34,16 +34,6 @@ def fits(parameter) -> bool:
 
 def size(case) -> int:
     return sum(v.size for v in case.inputs.values() if v is not None)
-
-
-def start(made: Built, program, shuffle=None) -> Emulated:
-    """All leaves written and everything else poisoned."""
-    instance = Emulated(program, shuffle=shuffle)
-    poison(instance)
-    for name, value in made.values.items():
-        if name in program.leaves:
-            instance[name][...] = value
-    return instance
 
 
 @pytest.mark.parametrize("room, case", [p for p in cases() if on_gpu(p) and fits(p)])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("autoencode.md", "cross-validation.md", "detect.md", "gan.md", "series.md")
+PAGES = ("autoencode.md", "cross-validation.md", "detect.md", "gan.md", "series.md", "translate.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

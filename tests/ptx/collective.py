@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from ptx.parse import Instruction, Kernel, PtxError
 
+NOTHING = -1  # in the place of a source: zeros are copied
+
 
 def _reader(kernel: Kernel, o: Any, kind: Any) -> Any:
     from ptx.instructions import reader
@@ -146,12 +148,22 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
         left = int(i.operands[0].value) if "wait_group" in i.words else 0
         return lambda machine, mask: _wait(machine, mask, left)
     to, source, width = address_of(kernel, i.operands[0]), address_of(kernel, i.operands[1]), int(i.operands[2].value)
+    read = _reader(kernel, i.operands[3], np.uint32) if len(i.operands) > 3 else None  # how many bytes; the others become 0
 
     def act(machine: Any, mask: Any) -> None:
-        threads, _, at, _ = machine.places(source(machine), "global", mask, width)
-        _, _, place, _ = machine.places(to(machine), "shared", mask, width)
-        machine.touched("global", at, width, threads, None, None)
-        machine.open.append((threads, place, at, width))
+        here = np.ones(machine.T, bool) if mask is None else mask
+        full = here if read is None else here & (machine.whole(read(machine)) == width)
+        if read is not None and (machine.whole(read(machine))[here & ~full] != 0).any():
+            raise PtxError("the interpreter copies all bytes or none")
+        for some, empty in ((full, False), (here & ~full, True)):
+            if not some.any():
+                continue
+            threads, _, place, _ = machine.places(to(machine), "shared", some, width)
+            at = np.full(threads.size, NOTHING)
+            if not empty:
+                _, _, at, _ = machine.places(source(machine), "global", some, width)
+                machine.touched("global", at, width, threads, None, None)
+            machine.open.append((threads, place, at, width))
 
     return act
 
@@ -175,7 +187,8 @@ def _wait(machine: Any, mask: Any, left: int) -> None:
             if mine.any():
                 machine.touched("shared", place[mine], width, threads[mine], np.zeros(int(mine.sum()), bool), None)
                 bytes_ = np.arange(width)
-                machine.shared[place[mine][:, None] + bytes_] = machine.memory.bytes[at[mine][:, None] + bytes_]
+                found = machine.memory.bytes[np.maximum(at[mine], 0)[:, None] + bytes_]
+                machine.shared[place[mine][:, None] + bytes_] = np.where(at[mine][:, None] == NOTHING, np.uint8(0), found)
         group[0] &= ~landing
     machine.waiting = [g for g in machine.waiting if g[0].any()]
 

@@ -21,6 +21,18 @@ def kernel_of(name: str, dtypes: str) -> Kernel:
     return parse(cuda_table().ptx(name, dtypes))
 
 
+def start(made: Any, program: Any, shuffle: int | None = None) -> Emulated:
+    """A program of a case (`ops.harness.Built`) with all leaves written and everything else poisoned."""
+    from ops.harness import poison
+
+    instance = Emulated(program, shuffle=shuffle)
+    poison(instance)
+    for name, value in made.values.items():
+        if name in program.leaves:
+            instance[name][...] = value
+    return instance
+
+
 class Emulated:
     """As `Instance`: views by name, `run`, gradients; all memory is the interpreter's."""
 

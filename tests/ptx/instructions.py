@@ -104,7 +104,7 @@ def _high(x: Any, y: Any) -> Any:
     wider = WIDER.get(x.dtype.type)
     if wider:
         return ((x.astype(wider) * y.astype(wider)) >> wider(32)).astype(x.dtype)
-    exact = np.asarray(x, object) * np.asarray(y, object) >> 64
+    exact = np.asarray(x).astype(object) * np.asarray(y).astype(object) >> 64  # Python's numbers, which have no end
     return np.asarray(exact, object).astype(x.dtype)
 
 

@@ -114,7 +114,8 @@ def test_saved_with_its_recipe(tmp_path):
     ({"training": {"optimizer_options": {"rho": 1}}}, "rho"), ({"training": {"schedule_options": {"slope": 1}}}, "slope"),
     ({"schedule": "plateau", "training": {"schedule_options": {"power": 1}}}, "power"),
     ({"schedule": "plateau", "training": {"warmup": 3}}, "warm-up"), ({"training": {"clip": -1}}, "clip"),
-    ({"training": {"accumulate": 1.5}}, "accumulate"), ({"training": {"precision": "fp8"}}, "precision"), ({"training": {"init": 3}}, "init"),
+    ({"training": {"precision": "fp8"}}, "precision"), ({"training": {"accumulate": 1.5}}, "accumulate"),
+    ({"training": {"init": 3}}, "init"),
     ({"training": {"warmup": float("nan")}}, "warmup"), ({"training": {"optimizer_options": 3}}, "optimizer_options")])
 def test_what_is_refused(params, match):
     with pytest.raises(UsageError, match=match):

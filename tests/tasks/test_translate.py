@@ -14,6 +14,8 @@ from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics import bleu_score
 from dlcore.tasks import TASKS, Translator
 from dlcore.tasks.translate_batches import Batches, Pairs
+from dlcore.training.backup import BackupAndRestore
+from dlcore.training.callbacks import Callback
 
 FILE = Path(__file__).parent.parent / "data/translation/tatoeba_en_zh_400.tsv"
 SMALL = {"width": 32, "inner": 48, "layers": 1, "batch_size": 8, "source_tokenizer": "word", "dropout": 0.0, "label_smoothing": 0.0}
@@ -76,6 +78,22 @@ def test_equal_seeds_give_equal_models(pairs):
     made = [Translator(**SMALL, epochs=2, random_state=seed).fit(*pairs).get_weights() for seed in (1, 1, 2)]
     assert all(np.array_equal(a, b) for a, b in zip(*made[:2], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(made[0], made[2], strict=True))
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits(pairs, tmp_path):
+    class Stop(Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if self.session.loop.state.step == 7:
+                self.session.interrupt()
+
+    def fitted(*callbacks):
+        return Translator(**{**SMALL, "dropout": 0.2}, epochs=4).fit(*pairs, callbacks=callbacks)
+    whole = fitted()
+    fitted(Stop(), BackupAndRestore(tmp_path, save_freq=5, delete_checkpoint=False))
+    kept = BackupAndRestore(tmp_path, save_freq=5)
+    again = fitted(kept)
+    assert kept.resumed_step == 7
+    assert all(np.array_equal(a, b) for a, b in zip(whole.get_weights(), again.get_weights(), strict=True))
 
 
 def test_batches_hold_every_pair_once():

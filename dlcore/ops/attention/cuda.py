@@ -12,7 +12,7 @@ import numpy as np
 from dlcore.compiler.cuda.intrinsics import FULL, cuda, f32, i32, i64, warp_max, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
-from dlcore.ops.attention import FLOPS, READS
+from dlcore.ops.attention import FLOPS, OPTIONS, READS, cuda_bf16
 from dlcore.ops.attention.cpu import first_key, first_query, keys_end, queries_end
 from dlcore.ops.formulas import exp, log
 
@@ -272,3 +272,28 @@ def packed_attention_gradient(item, thread, dout, lse, delta, qkv, mask, groups,
         keys_side(acc, left, right, dout, lse, delta, qkv, qkv, qkv, mask, groups, scale, causal, window, b, g, H + g,
                   H + groups + g, row, of_keys, thread)
     write_rows(acc, dqkv, b, row, a, thread, add_dqkv)
+
+
+# ---- on tensor cores ---------------------------------------------------------------------------------------------
+# Heads of other sizes take the kernels above, whose products are float32
+for W in (64, 128):
+    fits = f"D <= {W} and D % 4 == 0"
+    both = fits + f" and V <= {W} and V % 4 == 0"
+    call(f"attention_forward_{W}({READS}, {OPTIONS} -> out: F[B, T, H, V], lse: F[B, H, T])", over="B * H", flops=f"2 * {FLOPS}")
+    call(f"attention_queries_{W}({GIVEN}, {BACK} -> +dq: F[B, T, A, D])", over="B * A", flops=f"3 * {FLOPS}")
+    call(f"attention_keys_values_{W}({GIVEN}, {BACK} -> +dk: F[B, S, E, D], +dv: F[B, S, L, V])", over="B * E",
+         flops=f"4 * {FLOPS}")
+    call(f"packed_attention_gradient_{W}(dout: F[B, T, H, D], lse: F[B, H, T], delta: F[B, H, T], qkv: F[B, T, A, D],"
+         f" mask: F[B, T]?, {BACK} -> +dqkv: F[B, T, A, D])", over="B * A", flops="14 * B * T * T * H * D")
+    lowered("attention_forward", f"attention_forward_{W}(q, k, v, mask, k_head, v_head, groups, scale, causal, window -> out, lse)",
+            when=both, product="bf16")
+    lowered("attention_backward", "attention_delta(dout, out -> delta)", f"attention_queries_{W}({NAMES} -> dq)",
+            f"attention_keys_values_{W}({NAMES} -> dk, dv)", when=both, product="bf16")
+    lowered("packed_attention_backward", "attention_delta(dout, out -> delta)",
+            f"packed_attention_gradient_{W}(dout, lse, delta, qkv, mask, groups, scale, causal, window -> dqkv)",
+            when=fits, product="bf16")
+    queries, keys_values, packed = cuda_bf16.backward_kernels(W)
+    kernel(blocks="B * H * ceil(T / 128)", block=256, name=f"attention_forward_{W}")(cuda_bf16.forward(W))
+    kernel(blocks="B * A * ceil(T / 64)", block=128, name=f"attention_queries_{W}")(queries)
+    kernel(blocks="B * E * ceil(S / 64)", block=128, name=f"attention_keys_values_{W}")(keys_values)
+    kernel(blocks="B * A * ceil(T / 64)", block=128, name=f"packed_attention_gradient_{W}")(packed)

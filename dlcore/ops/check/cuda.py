@@ -1,14 +1,19 @@
-"""Checks and norms on a GPU: a warp for each part, the parts in order."""
+"""Checks and norms on a GPU: 1,024 warps for the parts of a sum, however long it is; the parts in one order."""
+import math
+
 import numpy as np
 
 from dlcore.compiler.cuda.intrinsics import warp_sum
-from dlcore.compiler.cuda.language import each, kernel, lowered_as_cpu
+from dlcore.compiler.cuda.language import each, kernel, lowered
+from dlcore.compiler.language import call
 from dlcore.ops.check import cpu
 
-ZERO = np.float32(0)
+ZERO, PARTS = np.float32(0), 1024
 
-each(cpu.clip_factor, cpu.norm_of_parts, over="1")
-lowered_as_cpu("norm")
+each(cpu.clip_factor, over="1")
+call(f"square_sums(x: F[S] -> parts: F[{PARTS}])", over="S", flops="2 * S")
+call(f"norm_of_sums(parts: F[{PARTS}] -> out: F[1])", over="1", flops=f"{PARTS}")
+lowered("norm", "square_sums(x -> parts)", "norm_of_sums(parts -> out)")
 
 
 @kernel(threads="S")
@@ -18,12 +23,22 @@ def check_finite(item, x, status):
         status[0] = 1
 
 
-@kernel(warps="CHUNKS")
-def square_parts(item, lane, x, parts):
-    S, CHUNKS = x.shape[0], parts.shape[0]
-    total = ZERO
-    for i in range(item * S // CHUNKS + lane, (item + 1) * S // CHUNKS, 32):
+@kernel(warps="1024")
+def square_sums(item, lane, x, parts):
+    """Part `item` of 1,024."""
+    S, total = x.shape[0], ZERO
+    for i in range(item * S // PARTS + lane, (item + 1) * S // PARTS, 32):
         total += x[i] * x[i]
     total = warp_sum(total)
     if lane == 0:
-        parts[item, 0] = total
+        parts[item] = total
+
+
+@kernel(warps="1")
+def norm_of_sums(item, lane, parts, out):
+    total = ZERO
+    for p in range(lane, PARTS, 32):
+        total += parts[p]
+    total = warp_sum(total)
+    if lane == 0:
+        out[0] = math.sqrt(total)

@@ -37,7 +37,7 @@ round_columns = rounded_columns("round_columns", LANES)
 # ---- packing: `first` is even, `last` too but at the end of K -----------------------------------------------------
 @helper
 def pair_panels(b, p0, p1, first, last, out, at):
-    """Columns of panels p0 to p1 of b[K, N], to element `at` and on.  All panels at a time, so that rows are read in long pieces."""
+    """Columns of panels p0 to p1 of b[K, N], to element `at` and on: all panels of a row, so that it is read in one piece."""
     N = b.shape[1]
     for k in range(first, last, 2):
         for j in range(p0 * PANEL, p1 * PANEL, LINE):

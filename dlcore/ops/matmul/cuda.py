@@ -9,7 +9,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
-from dlcore.ops.matmul import cuda_bf16
+from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels
 from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
 
 TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
@@ -83,6 +83,13 @@ call(f"matmul_tn_parts(a: F[K, M], b: F[K, N] -> parts: F[{PARTS}, M, N])", over
 call(f"add_product_parts(parts: F[{PARTS}, M, N] -> +out: F[M, N])", over="M", flops=f"{PARTS} * M * N")
 lowered("matmul_tn", "matmul_tn_parts(a, b -> parts)", "add_product_parts(parts -> out)",
         when="K >= 1024 and M * N <= 262144")
+WIDE = "M * N >= 1048576"           # enough tiles of 128 by 128 for a whole GPU
+for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
+    call(f"matmul_{form}_large(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+    lowered(f"matmul_{form}", f"matmul_{form}_large(a, b -> out)", when=WIDE)
+call("dense_forward_large(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
+     over=LARGE, flops="2 * M * N * K")
+lowered("dense_forward", "dense_forward_large(x, weight, bias, activation, parameter -> out)", when=WIDE)
 lowered("matmul_tn", "matmul_tn_whole(a, b -> out)")
 
 
@@ -105,11 +112,73 @@ def dense_forward(item, thread, x, weight, bias, activation, parameter, out):
     write_activated(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 
+# ---- large ones in float32 ---------------------------------------------------------------------------------------
+nn_large, nt_large = cuda_large.large_tile(True, False), cuda_large.large_tile(True, True)
+tn_large, clear_large = cuda_large.large_tile(False, False), cuda_large.clear
+added_large, activated_large, panel_corner = cuda_large.write_added, cuda_large.write_activated, cuda_panels.corner
+
+
+@kernel(blocks=LARGE)
+def matmul_nn_large(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((8, 8), f32)
+    clear_large(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    nn_large(acc, thread, m0, n0, a.shape[1], a, b)
+    added_large(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def matmul_nt_large(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((8, 8), f32)
+    clear_large(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    nt_large(acc, thread, m0, n0, a.shape[1], a, b)
+    added_large(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def matmul_tn_large(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((8, 8), f32)
+    clear_large(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    tn_large(acc, thread, m0, n0, a.shape[0], a, b)
+    added_large(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def dense_forward_large(item, thread, x, weight, bias, activation, parameter, out):
+    acc = cuda.local.array((8, 8), f32)
+    clear_large(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    nn_large(acc, thread, m0, n0, x.shape[1], x, weight)
+    activated_large(acc, thread, m0, n0, out, bias, activation, parameter)
+
+
 # ---- on tensor cores ---------------------------------------------------------------------------------------------
 nn_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_columns, False)
 nt_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_rows, True)
 tn_bf16 = cuda_bf16.bf16_tile(by_columns, False, by_columns, False)
 clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added, cuda_bf16.write_activated
+
+# Large products read operands that were rounded once, see cuda_panels; `tn` ones of few tiles are summed in PANEL_PARTS
+PANEL_PARTS, MANY = 4, "M * N * K >= 33554432"
+PANELS = {"nn": ("M, ceil(K / 8) * 8", "K, ceil(N / 8) * 8"), "nt": ("M, ceil(K / 8) * 8", "N, ceil(K / 8) * 8"),
+          "tn": ("K, ceil(M / 8) * 8", "K, ceil(N / 8) * 8")}
+call("round_to_bf16(x: F[R, C] -> out: bf16[R, ceil(C / 8) * 8])", over="R", flops="R * C")
+for form, (a, b) in PANELS.items():
+    call(f"multiply_bf16_{form}(a: bf16[{a}], b: bf16[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+call(f"multiply_bf16_parts(a: bf16[{PANELS['tn'][0]}], b: bf16[{PANELS['tn'][1]}] -> parts: F[{PANEL_PARTS}, M, N])", over=LARGE,
+     flops="2 * M * N * K")
+call(f"add_panel_parts(parts: F[{PANEL_PARTS}, M, N] -> +out: F[M, N])", over="M", flops=f"{PANEL_PARTS} * M * N")
+call(f"multiply_bf16_dense(x: bf16[{PANELS['nn'][0]}], weight: bf16[{PANELS['nn'][1]}], bias: f32[N]?, activation: i64,"
+     " parameter: f32 -> out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+ROUND = "round_to_bf16(a -> a_rounded)", "round_to_bf16(b -> b_rounded)"
+lowered("matmul_tn", *ROUND, "multiply_bf16_parts(a_rounded, b_rounded -> parts)", "add_panel_parts(parts -> out)",
+        when=f"{MANY} and K >= 4096 and M * N <= 1048576", product="bf16")
+for form in PANELS:
+    lowered(f"matmul_{form}", *ROUND, f"multiply_bf16_{form}(a_rounded, b_rounded -> out)", when=MANY, product="bf16")
+lowered("dense_forward", "round_to_bf16(x -> x_rounded)", "round_to_bf16(weight -> weight_rounded)",
+        "multiply_bf16_dense(x_rounded, weight_rounded, bias, activation, parameter -> out)", when=MANY, product="bf16")
 
 for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
     call(f"matmul_{form}_bf16(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
@@ -158,6 +227,73 @@ def dense_forward_bf16(item, thread, x, weight, bias, activation, parameter, out
     clear_bf16(acc)
     m0, n0 = large_corner(item, out.shape[1])
     nn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, x.shape[1], x, weight, 0)
+    activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
+
+
+panels_nn, panels_nt = cuda_panels.panel_tile(True, False), cuda_panels.panel_tile(True, True)
+panels_tn, rounded = cuda_panels.panel_tile(False, False), cuda_panels.to_bf16
+
+
+@kernel(threads="R * ceil(C / 8)")
+def round_to_bf16(item, x, out):
+    rounded(item, x, out)
+
+
+@kernel(blocks=LARGE)
+def multiply_bf16_nn(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    panels_nn(acc, thread, m0, n0, 0, b.shape[0], a, b)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def multiply_bf16_nt(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    panels_nt(acc, thread, m0, n0, 0, a.shape[1], a, b)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def multiply_bf16_tn(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    panels_tn(acc, thread, m0, n0, 0, a.shape[0], a, b)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=f"{PANEL_PARTS} * {LARGE}")
+def multiply_bf16_parts(item, thread, a, b, parts):
+    """Part `item % PANEL_PARTS` of K, cut at multiples of 32."""
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    part, K = item % PANEL_PARTS, a.shape[0]
+    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
+    m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
+    panels_tn(acc, thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b)
+    added_bf16(acc, thread, m0, n0, parts[part], False)
+
+
+@kernel(threads="M * N")
+def add_panel_parts(item, parts, out, add_out):
+    N = out.shape[1]
+    m, n = item // N, item % N
+    total = parts[0, m, n] + (out[m, n] if add_out else ZERO)
+    for p in range(1, PANEL_PARTS):
+        total += parts[p, m, n]
+    out[m, n] = total
+
+
+@kernel(blocks=LARGE)
+def multiply_bf16_dense(item, thread, x, weight, bias, activation, parameter, out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    panels_nn(acc, thread, m0, n0, 0, weight.shape[0], x, weight)
     activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 

@@ -1,0 +1,78 @@
+"""What the kernels that are to be fast are made of in the end: instructions of the cubins, by NVIDIA's disassembler."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from dlcore.runtime.cuda_table import cuda_table
+
+WHEEL = Path(sysconfig.get_path("platlib")) / "nvidia" / "cu13" / "bin" / "nvdisasm"
+PRODUCTS = ["matmul_nn_bf16", "matmul_nt_bf16", "matmul_tn_bf16", "dense_forward_bf16"]
+PANELS = ["multiply_bf16_nn", "multiply_bf16_nt", "multiply_bf16_tn", "multiply_bf16_parts", "multiply_bf16_dense"]
+ATTENTION = [f"{name}_{W}" for W in (64, 128) for name in (
+    "attention_forward", "attention_queries", "attention_keys_values", "packed_attention_gradient")]  # fmt: skip
+VECTORS = ["adam", "layernorm_forward", "layernorm_dx", "cross_entropy_forward", "cross_entropy_backward", "round_to_bf16"]
+
+
+@cache
+def counts(name: str, arch: str) -> dict[str, int]:
+    """How often the code of a kernel has an instruction, by its whole name."""
+    program = str(WHEEL) if WHEEL.exists() else shutil.which("nvdisasm")
+    assert program, "nvdisasm is not installed: pip install '.[cuda-build]'"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cuda_table().cubin(name, "f32", arch))
+        file.flush()
+        text = subprocess.run([program, "-c", file.name], capture_output=True, text=True, check=True).stdout
+    found: dict[str, int] = {}
+    for word in re.findall(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ )?\s*([A-Z][\w.]*)", text, re.M):
+        found[word] = found.get(word, 0) + 1
+    return found
+
+
+def some(found: dict[str, int], *parts: str) -> int:
+    """How many instructions have these parts, in order, in their names."""
+    return sum(n for word, n in found.items() if re.match(".*".join(map(re.escape, parts)), word))
+
+
+ARCHES = pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
+
+
+@ARCHES
+@pytest.mark.parametrize("name", PRODUCTS + PANELS + ATTENTION)
+def test_products_are_on_tensor_cores(name, arch):
+    """Two products and more for each matrix that is loaded; nothing in local memory; few products one by one."""
+    found = counts(name, arch)
+    products = some(found, "HMMA.16816.F32.BF16")
+    assert products >= 32 and some(found, "LDSM.16.M") * 1.5 <= products
+    assert some(found, "LDL") == some(found, "STL") == 0
+
+
+@ARCHES
+@pytest.mark.parametrize("name", PANELS)
+def test_slices_are_copied_beside_the_products(name, arch):
+    """Two operands, two pieces each, for two slices before the loop and one in it: 16 bytes a thread, past the registers."""
+    found = counts(name, arch)
+    assert some(found, "LDGSTS", "128") >= 12 and some(found, "LDGDEPBAR") >= 3
+
+
+@ARCHES
+@pytest.mark.parametrize("name", ATTENTION)
+def test_rows_are_read_16_bytes_at_a_time(name, arch):
+    found = counts(name, arch)
+    assert some(found, "LDG.E", "128") >= 8
+
+
+@ARCHES
+@pytest.mark.parametrize("name", VECTORS)
+def test_memory_is_read_and_written_16_bytes_at_a_time(name, arch):
+    found = counts(name, arch)
+    assert some(found, "LDG.E", "128") >= 1
+    assert name == "cross_entropy_forward" or some(found, "STG.E", "128") >= 1
