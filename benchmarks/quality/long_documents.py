@@ -5,8 +5,8 @@
 A document joins 30 rows of banking77, in random order: 10 of one intent, its label, and 5 of each of four others, drawn with a
 fixed seed; training documents are made of training rows, test documents of test rows.  The same BiLSTM, which reads 64 words
 at a time, learns labels with `long="truncate"`, which reads a document's beginning, and with `long="windows"`, whose predictions
-are averaged over windows that overlap by half.  A document has some ten windows, so truncation gets ten times the epochs; each
-keeps its best.  Memory is that of a training step's program of a Transformer classifier for
+are averaged over windows that overlap by half.  A document has some ten windows, so truncation gets more epochs; each keeps its
+best.  Memory is that of a training step's program of a Transformer classifier for
 documents of T words.
 """
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dlcore.models import encoder_classifier
 from dlcore.tasks import TextClassifier
 
 ROWS, LABELLED, OTHERS = 30, 10, 4
-EPOCHS = {"truncate": 60, "windows": 6}
+EPOCHS = {"truncate": 25, "windows": 6}
 WORDS = 64                          # of a window, and of a document's beginning
 LENGTHS = (256, 512, 1024, 2048, 4096)
 
