@@ -5,7 +5,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +109,9 @@ def as_table(text: str, source: str, known: Sequence[str]) -> Table:
     return Table(columns, table.lines, source, (*table.notes, *([by_text] if by_text else [])))
 
 
-def renamed(columns: Any) -> dict[str, list[str]]:
+def renamed(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The same columns; each language names the first that is written in it."""
-    out: dict[str, list[str]] = {}
+    out: dict[str, Any] = {}
     for name, column in columns.items():
         language = language_of(column)
         out[language if language and language not in out else name] = column
@@ -218,6 +218,6 @@ def divide(sources: Any, targets: Any, share: float, seed: int = TEST_SEED) -> t
 
 def digest(data: Dataset) -> str:
     """Tells whether pairs are the same, in whatever order and direction."""
-    assert isinstance(data.x, np.ndarray) and data.y is not None
-    rows = sorted("\t".join(sorted(pair)) for pair in zip(data.x, data.y, strict=True))
+    assert data.y is not None
+    rows = sorted("\t".join(sorted(map(str, pair))) for pair in zip(np.asarray(data.x), data.y, strict=True))
     return hashlib.blake2b("\n".join(rows).encode(), digest_size=16).hexdigest()

@@ -158,7 +158,7 @@ class Translator(Estimator):
         if not fits:
             raise DataError("every pair is too long", expected=f"at most {self.lengths_[0]} and {self.lengths_[1] - 1} tokens",
                             hint="a greater max_len")
-        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin_id, self._end,
+        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin_id, self._end_id,
                       self.batch_size)
         if say is not None:
             longer = f"; {len(x) - len(fits):,} longer pairs are left out" if len(fits) < len(x) else ""
@@ -171,6 +171,8 @@ class Translator(Estimator):
         for line in recipe.prepare(network, self):
             say(line)
         self._compile(network)
+        for line in recipe.set_precision(network, self):
+            say(line)
         self._network = network
         batches = Batches(learned, self.batch_size, self.seed_)
         say(f"network {self.arch}, {network.count_params():,} weights; dropout {self.dropout:g}, "
@@ -209,7 +211,7 @@ class Translator(Estimator):
         return len(self.target_)
 
     @property
-    def _end(self) -> int:
+    def _end_id(self) -> int:
         return len(self.target_) + 1
 
     def _sources(self, x: np.ndarray) -> list[list[int]]:
@@ -220,7 +222,7 @@ class Translator(Estimator):
         from dlcore.models.translate import Search
         banned = {self.target_.pad_id, self._begin_id, *self.target_.special}
         banned |= {self.target_.unknown_id} if self.target_.unknown_id is not None else set()
-        return Search(self._begin_id, self._end, tuple(sorted(banned)), self.length_penalty)
+        return Search(self._begin_id, self._end_id, tuple(sorted(banned)), self.length_penalty)
 
     def input_notes(self, x: Any) -> list[str]:
         """What is done with sentences that the model cannot read whole, or not all tokens of."""
@@ -374,7 +376,7 @@ class TranslateTask:
         share = like.test_split if like is not None else test_split
         if not share or like is not None and not like.digest:
             return Parts(whole)
-        assert isinstance(whole.x, np.ndarray) and whole.y is not None
+        assert whole.y is not None and isinstance(whole.x, np.ndarray)
         train, test = pairs_of.divide(whole.x, whole.y, share)
         if like is not None and pairs_of.digest(whole.take(train)) != like.digest:
             return Parts(whole)
