@@ -70,7 +70,7 @@ class Search:
         """A connection of this process's own to the study's database."""
         import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # of a trial that is interrupted it would show the traceback
         # SQLite waits for whoever writes; several workers need more than its five seconds
         wait = {"connect_args": {"timeout": 60}}
         return optuna.storages.RDBStorage(f"sqlite:///{self.folder.path / STUDY}", engine_kwargs=wait)
@@ -174,15 +174,15 @@ def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[
     console.open_log(search.folder.open_log())
     console.say("tune", f"{search.folder.path} · {search.metric}, {search.direction}d · {_limits(budget, workers)}")
     console.say("space", *[f"{key} {_shown(dimension)}" for key, dimension in search.space.items()])
-    parts = base.task.read(base.sections["data"]["train"], **base.reading())
-    before = _forget_unfinished(search)
-    claims = multiprocessing.get_context("fork").Value("q", -1 if budget.trials is None else budget.trials)
-    seed = base.sections["train"]["seed"] + before
-
-    def work(worker: int) -> None:
-        _trials(console, search, parts, budget, deadline, claims, search.study(seed + 7919 * worker, workers))
-
     try:
+        parts = base.task.read(base.sections["data"]["train"], **base.reading())
+        before = _forget_unfinished(search)
+        claims = multiprocessing.get_context("fork").Value("q", -1 if budget.trials is None else budget.trials)
+        seed = base.sections["train"]["seed"] + before
+
+        def work(worker: int) -> None:
+            _trials(console, search, parts, budget, deadline, claims, search.study(seed + 7919 * worker, workers))
+
         for _ in in_processes(work, workers, workers):
             pass
     except KeyboardInterrupt:

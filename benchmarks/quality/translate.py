@@ -60,7 +60,7 @@ def prepared(model: Translator, train: Any) -> tuple[Pairs, dict[str, np.ndarray
                 "weights": {name: list(v.shape) for name, v in variables.items() if not v.statistic},
                 "positions": [name for name, v in variables.items() if v.statistic]}
     found: dict[str, Any] = {"settings": json.dumps(settings), "rates": np.array([rate(n) for n in range(len(order))]),
-                             "begin": model._begin, "end": model._end, "seed": model.seed_}
+                             "begin": model._begin_id, "end": model._end_id, "seed": model.seed_}
     found |= {name: v.initializer(v.shape, np.random.default_rng(0)) for name, v in variables.items() if v.statistic}
     for name, pairs in (("train", learned), ("val", kept)):
         found |= ragged(f"{name}_sources", pairs.sources) | ragged(f"{name}_targets", pairs.targets)

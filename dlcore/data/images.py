@@ -50,11 +50,12 @@ def _of_size(parts: Parts, size: tuple[int, int] | None) -> Parts:
 
 def read_unlabelled(source: str | Path, size: tuple[int, int] | None = None, skip_bad: bool = False,
                     shape: tuple[int, ...] | None = None, label_col: str = "") -> Parts:
-    """The same where answers may be missing: also a folder of pictures that lie in it directly, an idx file of images, and an
-    archive of images alone; `y` is None there.  Answers that are there are kept.  Raises `DataError`."""
+    """The same where answers may be missing: also a folder of pictures that lie in it directly, one picture, an idx file of images,
+    and an archive of images alone; `y` is None there.  Answers that are there are kept.  Raises `DataError`."""
     path = Path(source)
-    if path.is_dir() and not find_idx(path):
-        files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
+    alone = path.is_file() and path.suffix.lower() in SUFFIXES
+    if alone or (path.is_dir() and not find_idx(path)):
+        files = [path] if alone else sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         if files:
             part = read_listing(Listing(files, [""] * len(files)), path, "train", size, skip_bad, shape)
             notes = tuple(note.replace(" in 1 folders of ", " of ") for note in part.notes)

@@ -29,7 +29,7 @@ class AdditiveAttention(Layer):
         self.query_kernel = self.add_weight("query_kernel", (input_shape[0][-1], self.units), self.kernel_initializer)
         self.key_kernel = self.add_weight("key_kernel", (input_shape[1][-1], self.units), self.kernel_initializer)
         self.key_bias = self.add_weight("key_bias", (self.units,), "zeros", decay=False)
-        self.vector = self.add_weight("vector", (self.units, 1), self.kernel_initializer)
+        self.vector: Any = self.add_weight("vector", (self.units, 1), self.kernel_initializer)
 
     def call(self, query, value, value_mask=None):
         return self.attend(query, self.keys(value), value, value_mask)
@@ -44,4 +44,5 @@ class AdditiveAttention(Layer):
 
     def attend(self, query, keys, value, mask=None):
         """The layer's output for keys that were made before."""
-        return ops.additive_attention(self.queries(query), keys, self.vector.reshape(self.units), value, mask)
+        vector: Any = self.vector
+        return ops.additive_attention(self.queries(query), keys, vector.reshape(self.units), value, mask)

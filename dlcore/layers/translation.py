@@ -121,7 +121,7 @@ class TranslationTransformer(_Translation):
         mask, crossed = constants[0], constants[1:]
         x = self.embedded(self.target_tokens, self.target_positions, ids)
         for n, block in enumerate(self.decoder):
-            x = block.advance(x, *crossed[2 * n:2 * n + 2], mask)
+            x = block.advance(x, crossed[2 * n], crossed[2 * n + 1], mask)
         return self.logits(self.decoder_norm(x)), []
 
     def alignments(self, source, target):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ from dlcore.models.convolutional import normalised, residual, start
 from dlcore.training.model import Model
 
 RARE = 0.01             # how likely a place holds something, as a network starts (Lin et al., Focal loss, 2017, section 3.3)
+SCALE = 2.4             # pixels of a default box for each pixel of its map's stride
 PART = 5                # a region is cut into PART x PART
 
 
@@ -91,14 +93,14 @@ def yolo_tiny(image_shape: Sequence[int], classes: int, anchors: Sequence[Sequen
     return Model(inputs, YoloOutput([8, 16], parts, name="boxes")(maps), seed=seed)
 
 
-def default_boxes(height: int, width: int, maps: int = 4) -> list[list[list[float]]]:
-    """For each map (width, height) of its default boxes: those of section 2.2, scales from 0.08 to 0.8 of the shorter side, shapes
-    1, 2, 1/2, and a square of the scale between this map's and the next."""
-    scales = np.geomspace(0.08, 0.8, maps + 1) * min(height, width)
+def default_boxes(strides: Sequence[int]) -> list[list[list[float]]]:
+    """For each map (width, height) of its default boxes: those of section 2.2, of shapes 1, 2, 1/2, 3, 1/3, and a square of the
+    scale between this map's and the next.  A scale is SCALE times the map's stride, so that boxes reach well over each other."""
+    scales = [SCALE * stride for stride in (*strides, 2 * strides[-1])]
     found = []
-    for s, larger in zip(scales[:-1], scales[1:], strict=True):
+    for s, larger in pairwise(scales):
         between = math.sqrt(s * larger)
-        found.append([[float(s * r), float(s / r)] for r in (1, math.sqrt(2), 1 / math.sqrt(2))] + [[between, between]])
+        found.append([[float(s * r), float(s / r)] for r in map(math.sqrt, (1, 2, 1 / 2, 3, 1 / 3))] + [[between, between]])
     return found
 
 
@@ -109,9 +111,10 @@ def ssd(image_shape: Sequence[int], classes: int, *, width: int = 16, attention:
     maps.append(normalised(maps[-1], 8 * width, 3, 2))
     maps[1] = finer(maps[2], maps[1], 8 * width)
     maps[0] = finer(maps[1], maps[0], 4 * width)
-    boxes = default_boxes(*image_shape[:2])
+    strides = [8, 16, 32, 64]
+    boxes = default_boxes(strides)
     said = [Conv2D(len(sizes) * (5 + classes), 3, padding="same")(m) for m, sizes in zip(maps, boxes, strict=True)]
-    return Model(inputs, PriorOutput([8, 16, 32, 64], boxes, name="boxes")(said), seed=seed)
+    return Model(inputs, PriorOutput(strides, boxes, name="boxes")(said), seed=seed)
 
 
 def faster_rcnn(image_shape: Sequence[int], classes: int, anchors: Sequence[Sequence[float]], *, width: int = 16,

@@ -119,8 +119,9 @@ class GAN(ImageEstimator):
         if self.conditional and y is None:
             raise DataError("the images have no labels to make images for", expected="labels", got="conditional = True")
         say = log or (lambda line: None)
-        self.judge_ = None
-        loaded = None
+        self.judge_, loaded = None, None
+        if self.judge == LENET and y is not None and len(np.unique(y)) > 1:
+            Classes.fit(y)                                  # what is wrong with the labels is said before the training
         if self.judge not in ("", LENET) and len(x):
             from dlcore.data.preprocess import ImagePreprocessor
             loaded = Judge.loaded(self.judge, ImagePreprocessor.fit(x).shape)

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import signal
+import subprocess
+import time
 import tomllib
 
 import numpy as np
@@ -42,6 +45,19 @@ def test_the_best_settings_are_a_run_that_its_config_repeats(cli, table):
     more = json.loads(cli("tune", "t", "--trials", "2", "--workers", "2", "--json").stdout)
     assert more["trials"] == 6 and more["metrics"]["val_loss"] <= min(values) and more["run"] == "t"
     assert "began with" in cli("tune", "t", "--epochs", "9", code=2).stderr
+
+
+def test_a_search_that_is_stopped_keeps_its_trials(dlcore_command, table, tmp_path):
+    words = [*dlcore_command.words, *BASE, "--epochs", "2000", "--trials", "1000", "--out", "t"]
+    process = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    study, end = tmp_path / "t" / "study.db", time.monotonic() + 120
+    while not study.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75 and "Traceback" not in err, err
+    assert "the search was stopped" in err and "dlcore tune t" in err
 
 
 def test_a_budget_of_size_and_of_time(cli, table):

@@ -50,11 +50,11 @@ def small(request, bccd):
     return Detector.of(request.param, **SMALL).fit(bccd.train)
 
 
-@pytest.fixture(scope="module")
-def trained():
+@pytest.fixture(scope="module", params=ARCHS)
+def trained(request):
     """A detector that knows squares from bars."""
     x, y = shapes(60)
-    model = Detector.of("yolo-tiny", image_size=64, width=6, epochs=24, batch_size=6, lr=4e-3, val_split=0.0, augment="flip")
+    model = Detector.of(request.param, image_size=64, width=6, epochs=30, batch_size=6, lr=4e-3, val_split=0.0, augment="flip")
     return model.fit(x, y, classes=("square", "bar"))
 
 

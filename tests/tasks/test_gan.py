@@ -10,7 +10,7 @@ from PIL import Image
 import dlcore as dl
 from dlcore.cli.main import run
 from dlcore.data.images import read_images
-from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.errors import DataError, DivergedError, ModelFileError, UsageError
 from dlcore.runtime import set_threads
 from dlcore.tasks import GAN
 from dlcore.tasks.judge import Judge
@@ -103,6 +103,18 @@ def test_what_does_not_go_with_it(digits, tmp_path):
     model.save(tmp_path / "g.dlc")
     with pytest.raises(UsageError, match="classifier of images"):
         GAN(**{**SMALL, "judge": str(tmp_path / "g.dlc")}).fit(digits[0])
+
+
+def test_labels_that_are_none_are_refused_before_the_training(digits):
+    with pytest.raises(DataError, match="continuous"):
+        GAN(**{**SMALL, "judge": "lenet"}).fit(digits[0], np.linspace(0, 1, len(digits[0])))
+
+
+def test_a_training_that_diverges_says_where(digits):
+    model = GAN(**{**SMALL, "optimizer": "sgd", "lr": 1e30})
+    with pytest.raises(DivergedError, match="diverged at step"):
+        model.fit(digits[0])
+    assert all(np.isfinite(w).all() for w in model.get_weights())
 
 
 def test_a_file_holds_everything(conditional, digits, tmp_path):
@@ -204,3 +216,23 @@ def test_as_it_is_typed(digits, tmp_path, capsys):
     assert "0, 1, 2" in capsys.readouterr().err
     assert run(["train", "gan", "--data", data, "--set", "model.loss=l1", "--set", "train.critic-steps=0"]) == 3
     assert "2 problems" in capsys.readouterr().err
+
+
+def test_pictures_from_files(tmp_path, capsys):
+    """A folder of pictures without labels, one of them cut short; and one picture by itself."""
+    folder, rng = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (9, 8, 3), np.uint8)).save(folder / f"{i}.png")
+    whole = (folder / "1.png").read_bytes()
+    (folder / "bad.png").write_bytes(whole[:len(whole) // 2])
+    out, words = str(tmp_path / "run"), ["train", "gan", "--data", str(folder), "--epochs", "1", "--set", "model.filters=[4, 8]"]
+    assert run([*words, "--out", out]) == 4 and "bad.png" in capsys.readouterr().err
+    assert run([*words, "--out", out, "--skip-bad", "--size", "8"]) == 0
+    assert "1 " in capsys.readouterr().err
+    assert run(["evaluate", out, str(folder)]) == 4 and "bad.png" in capsys.readouterr().err
+    assert run(["evaluate", out, str(folder), "--skip-bad", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["rows"] == 40 and set(found["metrics"]) == {"real", "fake"}
+    assert run(["predict", out, str(folder / "3.png")]) == 0 and len(capsys.readouterr().out.split()) == 1
+    assert run([*words, "--skip-bad", "--set", "model.conditional=true"]) == 4
