@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["BinaryCrossentropy", "CategoricalCrossentropy", "Huber", "Loss", "MeanAbsoluteError", "MeanSquaredError",
-           "SparseCategoricalCrossentropy"]
+           "SparseCategoricalCrossentropy", "TokenCrossentropy"]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,3 +32,4 @@ if TYPE_CHECKING:
     from dlcore.training.losses import MeanAbsoluteError as MeanAbsoluteError
     from dlcore.training.losses import MeanSquaredError as MeanSquaredError
     from dlcore.training.losses import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+    from dlcore.training.losses import TokenCrossentropy as TokenCrossentropy

@@ -195,7 +195,8 @@ class Translator(Estimator):
                           dropout=self.dropout, heads=self.heads, inner=self.inner, seed=self.seed_)
 
     def _compile(self, network: Any) -> None:
-        network.compile(recipe.optimizer(self), settings.TokenCrossentropy(True, self.label_smoothing))
+        from dlcore.training.losses import TokenCrossentropy
+        network.compile(recipe.optimizer(self), TokenCrossentropy(True, self.label_smoothing))
 
     def made_up(self, batch: int) -> tuple[Any, Any]:
         """A batch of the longest sentences, for measuring a step: inputs and targets."""

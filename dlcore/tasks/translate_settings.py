@@ -10,10 +10,8 @@ import numpy as np
 from dlcore.data.text.ngrams import ideographic
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import UsageError
-from dlcore.layers.trace import current
 from dlcore.optim.schedules import NAMES as SCHEDULES
 from dlcore.tasks import recipe
-from dlcore.training.losses import SparseCategoricalCrossentropy
 
 ARCHITECTURES = {"transformer": "encoder and decoder of attention blocks",
                  "lstm": "bidirectional LSTMs, and a decoder with additive attention"}
@@ -43,20 +41,6 @@ class ByArchitecture:
 
     def __set__(self, instance: Any, value: Any) -> None:
         instance.__dict__[self.name] = value
-
-
-class TokenCrossentropy(SparseCategoricalCrossentropy):
-    """Cross-entropy of ids, smoothed in training alone: what is measured is the likelihood of the ids."""
-
-    name = "token_crossentropy"
-
-    def get_config(self) -> dict[str, Any]:
-        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
-
-    def __call__(self, y_true, y_pred):
-        trace = current()
-        smoothing = self.label_smoothing if trace is not None and trace.training else 0.0
-        return SparseCategoricalCrossentropy(True, smoothing)(y_true, y_pred)
 
 
 def check(p: Any) -> None:

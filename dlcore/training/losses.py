@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore import ops
 from dlcore.errors import UsageError, meant
-from dlcore.layers.trace import origin
+from dlcore.layers.trace import current, origin
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -96,6 +96,20 @@ class SparseCategoricalCrossentropy(Loss):
                                          self.label_smoothing)
 
 
+class TokenCrossentropy(SparseCategoricalCrossentropy):
+    """Cross-entropy of ids by logits, smoothed in training alone: what is measured is the likelihood of the ids."""
+
+    name = "token_crossentropy"
+
+    def __init__(self, from_logits: bool = True, label_smoothing: float = 0.0):
+        super().__init__(from_logits, label_smoothing)
+
+    def __call__(self, y_true, y_pred):
+        trace = current()
+        smoothing = self.label_smoothing if trace is not None and trace.training else 0.0
+        return SparseCategoricalCrossentropy(self.from_logits, smoothing)(y_true, y_pred)
+
+
 class CategoricalCrossentropy(Loss):
     """Cross-entropy of classes given as distributions (one-hot rows)."""
 
@@ -157,6 +171,7 @@ class Huber(Loss):
 # Keras's names; "mse" and "mae" are the short ones of two
 LOSSES: dict[str, type[Loss]] = {
     "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
+    "token_crossentropy": TokenCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,
     "binary_crossentropy": BinaryCrossentropy,
     "mean_squared_error": MeanSquaredError, "mse": MeanSquaredError,

@@ -131,7 +131,8 @@ def model_config(model: Model) -> dict[str, Any]:
         "nodes": [{"layer": layers.index(node.layer),
                    "arguments": mapped(lambda s: places[id(s)], list(node.arguments))}
                   for node in network.nodes],
-        "outputs": [places[id(s)] for s in network.outputs], "single_output": network.single_output}
+        "outputs": [places[id(s)] for s in network.outputs], "single_output": network.single_output,
+        **({"fewer_steps": True} if network.fewer_steps else {})}
 
 
 def layer_config(layer: Layer) -> dict[str, Any]:
@@ -229,7 +230,9 @@ def make_model(config: Mapping[str, Any], own: Mapping[str, Any]) -> Model:
         out = layers[_index(node["layer"])](*[symbol(p) for p in node["arguments"]])
         made.append([out] if isinstance(out, Symbol) else list(out))
     outputs = [symbol(p) for p in config["outputs"]]
-    return Model(inputs, outputs[0] if config["single_output"] else outputs, **options)
+    model = Model(inputs, outputs[0] if config["single_output"] else outputs, **options)
+    model.network.fewer_steps = bool(config.get("fewer_steps", False))
+    return model
 
 
 def make_optimizer(config: Mapping[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """`Translator`: it learns, comes back from a file as it was, gives equal answers on any number of threads, says what is wrong."""
 import json
+import pickle
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -49,6 +50,8 @@ def test_comes_back_from_a_file(model, pairs, tmp_path):
     model.save(tmp_path / "m.dlc")
     again = dlcore.load(tmp_path / "m.dlc")
     assert again.predict(pairs[0]).tolist() == model.predict(pairs[0]).tolist()
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.evaluate(*pairs) == model.evaluate(*pairs)
     assert again.get_params() == model.get_params() and again.evaluate(*pairs) == model.evaluate(*pairs)
 
 

@@ -53,6 +53,9 @@ class TextTokenizer:
         except (AttributeError, KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
             raise ModelFileError("the tokenizer is malformed", where=where, got=f"{type(error).__name__}: {error}"[:120]) from None
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.config,)           # what is made of it are functions, which cannot be pickled
+
     def _read(self) -> None:
         config = self.config
         self.model: Model = model(config["model"])
