@@ -112,6 +112,10 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "label-smoothing"): (float, {"ge": 0, "lt": 1, "description": "share of a target that all ids get alike"}),
     ("model", "beam"): (int, {"ge": 1, "description": "translations that are followed at a time"}),
     ("model", "length-penalty"): (float, {"ge": 0, "description": "above 0, longer translations are not at a disadvantage"}),
+    ("model", "attention"): (bool, {"description": "a block of self-attention over the coarsest features"}),
+    ("model", "threshold"): (float, {"ge": 0, "le": 1, "description": "score that a box has to have to be shown"}),
+    ("model", "overlap"): (float, {"ge": 0, "le": 1, "description": "of two boxes of one class, above which the lower score goes"}),
+    ("train", "measure-every"): (int, {"ge": 1, "description": "epochs between two measurements on the validation part"}),
     ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
     ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
     ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),
@@ -164,6 +168,7 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
 # what keys mean that single tasks have, and whose type is that of their default
 COMMENTS = {
     ("model", "arch"): "architecture of the network",
+    ("model", "image-size"): "pixels of the longer side of what the network sees, or [height, width]",
     ("model", "preset"): "named defaults of the task",
     ("model", "tokenizer"): "char | byte | word | bpe | wordpiece, or a tokenizer.json; as the task has them",
     ("model", "vocabulary"): "words or tokens at most",

@@ -423,7 +423,8 @@ class DetectTask:
         train: Any = parts.train
         return parts if wanted is None else Parts(replace(train, size=wanted), parts.test)
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, **options: Any) -> Detector:
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
+               **options: Any) -> Detector:
         chosen = getattr(train, "size", None)
         options = renamed(options) | ({"image_size": list(chosen)} if chosen else {})
         training = {key: default for key, (default, _, _) in recipe.KEYS.items()} | dict(options.pop("training", {}))

@@ -156,6 +156,9 @@ class Case:
         }
 
 
+SIZED = ("boxes", "cells", "priors")       # widths and heights among them are divided by
+
+
 def random_case(
     spec: Spec,
     bound: dict[str, str],
@@ -185,7 +188,10 @@ def random_case(
         if item.optional and absent:
             arrays[item.name] = None
         elif np.issubdtype(kind, np.floating):
-            arrays[item.name] = (rng.uniform(0.1, 2, shape) if positive else rng.standard_normal(shape)).astype(kind)
+            sized = positive or item.name in SIZED
+            arrays[item.name] = (rng.uniform(0.1, 2, shape) if sized else rng.standard_normal(shape)).astype(kind)
+            if item.name == "boxes":                # rows that end in two corners, the second behind the first
+                arrays[item.name][..., -2:] += arrays[item.name][..., -4:-2]
         else:
             arrays[item.name] = rng.integers(0, 2, shape).astype(kind)
     numbers = {i.name: float(np.float32(rng.uniform(0.1, 0.9))) if i.dtype[0] == "f" else 1 for i in spec.scalars}

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import DATA
 
 from dlcore.errors import DataError, UsageError
 from dlcore.tasks import TASKS, ImageClassifier, TabularClassifier, TabularRegressor
@@ -37,7 +38,8 @@ def test_every_default_can_be_given(name, tmp_path, mnist):
     task = TASKS[name]
     assert task.name == name and task.summary
     table = write(tmp_path, "a,b\n1,2\n3,4\n" if name == "series" else rows())
-    train = task.read(str(mnist) if name in ("image-classify", "autoencode", "gan") else table).train
+    pictures = {**dict.fromkeys(("image-classify", "autoencode", "gan"), mnist), "detect": DATA / "detection" / "bccd"}
+    train = task.read(str(pictures.get(name, table))).train
     for arch in task.architectures:
         options = {key.replace("-", "_"): value for section in task.defaults(arch).values() for key, value in section.items()}
         plain, given = task.create(train, arch, seed=3), task.create(train, arch, seed=3, **options)
