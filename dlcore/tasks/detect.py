@@ -34,6 +34,7 @@ ARCHITECTURES = {
 ANCHORS = {"yolo-tiny": 6, "faster-rcnn": 6}
 LAST = {"yolo-tiny": "YoloOutput", "ssd": "PriorOutput", "faster-rcnn": "RegionOutput"}
 CHANGES = "flip,zoom=0.3,shift=0.1,brightness=0.3,contrast=0.2,saturation=0.3,hue=0.03"
+RECIPE = {"warmup": 0.05, "clip": 10.0, "ema": 0.99, "monitor": detected.METRIC}       # where nobody says otherwise
 LEAST = 0.01                # score of what `evaluate` counts
 _BATCH = 16                 # pictures that the network sees at once
 _LARGEST = 4096             # pixels of a side
@@ -101,8 +102,7 @@ class Detector(Estimator):
         """A detector of this architecture trained by its own recipe where `params` say nothing.  Raises `UsageError`."""
         if arch not in ARCHITECTURES:
             raise UsageError(f"arch = {arch!r} is no detector", expected=", ".join(ARCHITECTURES))
-        own = {"warmup": 0.05, "clip": 10.0, "ema": 0.99, "monitor": detected.METRIC}
-        return cls(**{"arch": arch, "training": {**own, **dict(params.pop("training", None) or {})}, **params})
+        return cls(**{"arch": arch, "training": {**RECIPE, **dict(params.pop("training", None) or {})}, **params})
 
     def _check_params(self) -> None:
         super()._check_params()
@@ -426,8 +426,10 @@ class DetectTask:
     def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
                **options: Any) -> Detector:
         chosen = getattr(train, "size", None)
+        training = {key: value for key, value in options.items()          # what is usual elsewhere may be chosen here, too
+                    if key in recipe.KEYS and (key in RECIPE or value != recipe.KEYS[key][0])}
         options = renamed(options) | ({"image_size": list(chosen)} if chosen else {})
-        training = {key: default for key, (default, _, _) in recipe.KEYS.items()} | dict(options.pop("training", {}))
+        options.pop("training", None)
         return Detector.of(arch or "yolo-tiny", random_state=seed, training=training, **options)
 
 
