@@ -88,7 +88,7 @@ class Programs:
     def __init__(self, precision: str) -> None:
         self.graph, self.rng = Graph(precision=precision), np.random.default_rng(0)
 
-    def filled(self, outputs: dict[str, Any], **more: Any) -> Callable[[], None]:
+    def filled(self, outputs: dict[str, Any], **more: Any) -> Callable[..., None]:
         program = plan(self.graph, outputs, **more)
         instance = program.bind()
         for name, (_, _, shape, dtype) in program.leaves.items():
@@ -219,7 +219,7 @@ def measured(case: Case, peer: Torch | None, rounds: int) -> dict[str, Any]:
 
 
 def host_time(steps: int = 2000) -> dict[str, Any]:
-    """Microseconds that the processor spends on a step: one whose kernels take next to no time, begun without waiting for it."""
+    """Of a whole step whose only kernel takes next to no time, waited for: an upper limit of what the processor spends on one."""
     graph = Graph()
     instance = plan(graph, {"out": ops.relu(graph.input("x", 32))}).bind()
     instance.run()

@@ -137,6 +137,14 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("train", "l2"): (float, {"ge": 0, "description": "L2 penalty of matrices and filters"}),
     ("train", "clip"): (float, {"ge": 0, "description": "greatest norm of all gradients together; 0: as they are"}),
     ("train", "accumulate"): (int, {"ge": 1, "description": "micro-batches per update"}),
+    ("train", "encoder-rate"): (
+        float,
+        {"ge": 0, "le": 1, "description": "of bert: the highest block's learning rate beside that of the new layer"},
+    ),
+    ("train", "layer-decay"): (
+        float,
+        {"ge": 0, "le": 1, "description": "of bert: a block's learning rate beside that of the block above it"},
+    ),
     ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
     ("train", "precision"): (Literal["float32", "bf16"], {"description": "of the products of training steps: float32 | bf16"}),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
@@ -175,6 +183,7 @@ COMMENTS = {
     ("model", "width"): "numbers for each token",
     ("model", "tied"): "one table for input and output",
     ("model", "bias"): "whether layers add one",
+    ("model", "kv-heads"): "of llama: heads of keys and values; 0: as many as heads",
     ("model", "position"): "learned | sinusoidal | rotary",
     ("data", "input"): "steps that are seen",
     ("data", "horizon"): "steps that are forecast",

@@ -91,11 +91,15 @@ class Console:
                 self._log.flush()
             if not self.quiet:
                 shown = f"\x1b[{STYLES[style]}m{text}\x1b[0m" if style and self.colour else text
-                if self._live:
-                    self.stream.write(f"{CLEAR}{shown}\n{self._live}")
-                else:
-                    self.stream.write(shown + "\n")
-                self.stream.flush()
+                self._put(f"{CLEAR}{shown}\n{self._live}" if self._live else shown + "\n")
+
+    def _put(self, text: str) -> None:
+        """Progress that nobody can read any more (`2>&1 | head`, a terminal that was closed) ends no training."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError):
+            self.quiet, self.terminal = True, False
 
     def say(self, label: str, *texts: str) -> None:
         """Lines that begin with a label: `data    3,000 images`."""
@@ -107,8 +111,7 @@ class Console:
         """Replace the live line at the foot of a terminal, "" takes it away; a pipe gets none."""
         with self._lock:
             if self.terminal and text != self._live:
-                self.stream.write(CLEAR + text)
-                self.stream.flush()
+                self._put(CLEAR + text)
                 self._live = text
 
     def close(self) -> None:

@@ -79,7 +79,8 @@ def report(fault: BaseException, debug: bool = False) -> int:
 
         traceback.print_exception(fault)
     text, code = describe(fault)
-    click.echo(text, err=True)
+    with contextlib.suppress(OSError):  # where nobody reads it, the exit code still tells
+        click.echo(text, err=True)
     return code
 
 
@@ -100,7 +101,7 @@ def describe(fault: BaseException) -> tuple[str, int]:
     if isinstance(fault, (KeyboardInterrupt, click.Abort)):
         return f"{Interrupted.code}  interrupted", Interrupted.exit_code
     if isinstance(fault, OSError) and fault.errno in CANNOT_WRITE:
-        return f"{WriteError.code}  cannot write {fault.filename or ''}: {fault.strerror}", WriteError.exit_code
+        return f"{WriteError.code}  cannot write {fault.filename or 'standard output'}: {fault.strerror}", WriteError.exit_code
     return (
         f"{DlcoreError.code}  {type(fault).__name__}: {fault}\n"
         "  hint      this is a fault of dlcore's own; --debug shows where it happened",

@@ -217,7 +217,7 @@ def unstarted(folder: RunFolder, started: bool = False) -> Interrupted:
 
 @contextmanager
 def stopping(recorder: Recorder) -> Iterator[None]:
-    """While training, the first SIGINT or SIGTERM stops it after the step that runs, the second at once."""
+    """While training, the first SIGINT, SIGTERM or SIGHUP stops it after the step that runs, the second at once."""
 
     def handle(signum: int, frame: object) -> None:
         session = getattr(recorder, "session", None)
@@ -228,7 +228,10 @@ def stopping(recorder: Recorder) -> Iterator[None]:
             os._exit(Interrupted.exit_code)
         session.interrupt()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    caught = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that is closed, but not under nohup
+        caught.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in caught}
     try:
         yield
     finally:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -115,7 +116,14 @@ def main() -> None:
     """The console script."""
     if "_DLCORE_COMPLETE" in os.environ:
         app.main(prog_name="dlcore")
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller: the next file that is opened must not take its place
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin with it ignored
         signal.signal(number, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     code = run(sys.argv[1:])
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
     sys.exit(code)

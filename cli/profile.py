@@ -88,6 +88,8 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
         )
+    if not hasattr(loaded, "optimizer"):
+        raise UsageError("this model is not trained here", where="--train", got=loaded.task, hint="leave out --train")
     recipe.sparse_tables(network, loaded)
     loaded._compile(network)
     x, y = made_up(loaded, batch)

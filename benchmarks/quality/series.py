@@ -22,25 +22,23 @@ from dlcore.tasks.series import PRESETS, TASK
 MOST = {"transformer": 0.42}
 
 
-def run(arch: str, data: Path, seeds: list[int]) -> dict[str, Any]:
+def run(arch: str, data: Path, seed: int) -> dict[str, Any]:
     preset = dict(PRESETS["etth"]["data"])
     parts = TASK.read(str(data / "ett/ETTh1.csv"), split=preset.pop("split"))
     assert parts.test is not None
-    scores, seconds, epochs, weights = [], [], [], 0
-    for seed in seeds:
-        begin = time.perf_counter()
-        model = TASK.create(parts.train, arch, seed, **preset).fit(parts.train)
-        seconds.append(round(time.perf_counter() - begin, 1))
-        scores.append(model.evaluate(parts.test))
-        epochs.append(model.n_iter_)
-        weights = model.model.count_params()
-        print(arch, "seed", seed, {name: round(scores[-1][name], 4) for name in ("mse", "mae", "naive_mse")}, flush=True)
-    record: dict[str, Any] = {"data": "ETTh1", "arch": arch, "weights": weights, "seeds": seeds, "epochs": epochs,
-                              "fit_seconds": seconds, "scores": scores,
-                              "median": {name: statistics.median(s[name] for s in scores) for name in scores[0]}}
-    if arch in MOST:
-        record |= {"bar": {"mse": MOST[arch]}, "holds": record["median"]["mse"] <= MOST[arch]}
-    return record
+    begin = time.perf_counter()
+    model = TASK.create(parts.train, arch, seed, **preset).fit(parts.train)
+    seconds = round(time.perf_counter() - begin, 1)
+    scores = model.evaluate(parts.test)
+    print(arch, "seed", seed, {name: round(scores[name], 4) for name in ("mse", "mae", "naive_mse")}, flush=True)
+    return {"seed": seed, "epochs": model.n_iter_, "fit_seconds": seconds, "weights": model.model.count_params(), "scores": scores}
+
+
+def summed_up(arch: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The record of an architecture: its runs and the medians of their scores."""
+    median = {name: statistics.median(r["scores"][name] for r in runs) for name in runs[0]["scores"]}
+    record = {"data": "ETTh1", "arch": arch, "median": median, "runs": runs}
+    return record | ({"bar": {"mse": MOST[arch]}, "holds": median["mse"] <= MOST[arch]} if arch in MOST else {})
 
 
 def main() -> int:
@@ -51,14 +49,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "results")
     given = parser.parse_args()
     path = given.out / "series.json"
-    found = json.loads(path.read_text())["runs"] if path.exists() else []
-    for arch in given.arch.split(","):
-        record = run(arch, given.data, [int(s) for s in given.seeds.split(",")])
-        found = [r for r in found if r["arch"] != arch] + [record]
+    found = json.loads(path.read_text())["architectures"] if path.exists() else {}
+    for arch, seed in [(arch, int(seed)) for arch in given.arch.split(",") for seed in given.seeds.split(",")]:
+        runs = [r for r in found.get(arch, {"runs": []})["runs"] if r["seed"] != seed] + [run(arch, given.data, seed)]
+        found[arch] = summed_up(arch, sorted(runs, key=lambda r: r["seed"]))
         threads = os.environ.get("DLCORE_THREADS", str(os.cpu_count()))
         path.write_text(json.dumps({"python": platform.python_version(), "machine": platform.machine(), "threads": threads,
-                                    "runs": found}, indent=1) + "\n")
-    return int(not all(r.get("holds", True) for r in found))
+                                    "architectures": found}, indent=1) + "\n")
+    return int(not all(r.get("holds", True) for r in found.values()))
 
 
 if __name__ == "__main__":

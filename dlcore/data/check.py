@@ -21,7 +21,7 @@ import numpy as np
 from dlcore.data.files import bare, open_data
 from dlcore.data.findings import ERROR, NOTE, WARNING, Report, plural
 from dlcore.data.formats import ARROW
-from dlcore.data.table import LABEL_COLUMNS, Table, is_number, parse_table, read_table, table_kind
+from dlcore.data.table import LABEL_COLUMNS, Table, decoded, is_number, parse_table, read_table, table_kind
 from dlcore.errors import DataError
 
 TEXT_COLUMNS = ("text", "sentence", "utterance", "review", "content", "message", "body", "document", "query")
@@ -146,7 +146,7 @@ def _read(report: Report, name: str, source: str) -> Table | None:
             ERROR,
             f"the file cannot be read: {error.message}",
             source,
-            [error.where.rpartition("row ")[2] or 0],
+            [error.where.rpartition("row ")[2]] if "row " in error.where else [],
             [error.got],
         )
         return None
@@ -155,7 +155,7 @@ def _read(report: Report, name: str, source: str) -> Table | None:
 def _decoded(data: bytes) -> tuple[str, list[int]]:
     """The text, and the lines with bytes that are no UTF-8."""
     try:
-        return data.decode("utf-8-sig"), []
+        return decoded(data), []
     except UnicodeDecodeError:
         wrong = []
         for i, line in enumerate(data.split(b"\n"), 1):

@@ -35,7 +35,8 @@ class Dataset:
 
     def place(self, row: int) -> str:
         """Where a row's answer stands, for messages: the line of a table's file, else the row's number, from 1."""
-        if isinstance(self.x, np.ndarray):
+        from dlcore.data.table import Table
+        if not isinstance(self.x, Table):
             return f"{self.source or 'the data'}, row {row + 1}"
         return self.x.place(row, self.label) if self.label else f"{self.source or 'the data'}, row {self.x.lines[row]}"
 
@@ -47,33 +48,28 @@ class Dataset:
 
 def together(parts: Sequence[Dataset]) -> Dataset:
     """The rows of several inputs, one after another: of tables the columns that all of them have.  DataError for arrays of
-    different shapes."""
+    different shapes, and for what is no array and no table."""
+    from dlcore.data.table import Table
     first = parts[0]
     if len(parts) == 1:
         return first
-    for part in parts[1:]:
-        if _kind(part.x) != _kind(first.x):
-            raise DataError("the inputs do not fit together", where=part.source, expected=f"{_kind(first.x)}, as {first.source}",
-                            got=_kind(part.x))
     note = f"{sum(len(part) for part in parts):,} rows of {len(parts)} inputs"
     sources = f"{first.source}, ..."
-    if isinstance(first.x, np.ndarray):
-        return Dataset(np.concatenate([np.asarray(part.x) for part in parts]), None, sources, (note,))
-    if hasattr(first.x, "joined"):
-        return replace(first, x=first.x.joined([part.x for part in parts[1:]]), y=None, source=sources, notes=(note,))
-    if not isinstance(first.x, np.ndarray) and not hasattr(first.x, "columns"):
-        raise DataError("several inputs are not one series", where=parts[1].source, hint="give one file")
-    tables: list[Table] = [part.x for part in parts if not isinstance(part.x, np.ndarray)]
+    arrays = [part.x for part in parts if isinstance(part.x, np.ndarray)]
+    if len(arrays) == len(parts):
+        for part, array in zip(parts, arrays, strict=True):
+            if array.shape[1:] != arrays[0].shape[1:]:
+                raise DataError("the inputs do not fit together", where=part.source, got=f"shape {array.shape[1:]}",
+                                expected=f"shape {arrays[0].shape[1:]}, as {first.source}")
+        return Dataset(np.concatenate(arrays), None, sources, (note,))
+    tables = [part.x for part in parts if isinstance(part.x, Table)]
+    if len(tables) < len(parts):
+        raise DataError("several inputs of this kind cannot be joined", got=", ".join(part.source for part in parts[:3]),
+                        hint="name one at a time, or the folder that they lie in")
     shared = [name for name in tables[0].names if all(name in table.columns for table in tables)]
-    columns = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}
+    columns: dict[str, Any] = {name: [value for table in tables for value in _cells(table.columns[name])] for name in shared}
     lines = [line for table in tables for line in table.lines]
     return Dataset(replace(tables[0], columns=columns, lines=lines, source=sources), None, sources, (note,), first.label)
-
-
-def _kind(x: np.ndarray | Table) -> str:
-    if not isinstance(x, np.ndarray):
-        return "a table"
-    return f"shape {x.shape[1:]}" if x.ndim > 1 else "texts"
 
 
 def _cells(column: Any) -> list[Any]:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,13 +103,13 @@ def as_table(text: str, source: str, known: Sequence[str]) -> Table:
                             missing=())
     if not {f"c{i + 1}" for i in range(len(table.columns))} == set(table.columns):
         return table
-    columns = renamed(table.columns)
+    columns: Any = renamed(table.columns)
     told = [f"{new} is column {n}" for n, (new, old) in enumerate(zip(columns, table.columns, strict=True), 1) if new != old]
     by_text = f"{', '.join(told)}: told by the text" if told else ""
     return Table(columns, table.lines, source, (*table.notes, *([by_text] if by_text else [])))
 
 
-def renamed(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+def renamed(columns: Any) -> dict[str, list[str]]:
     """The same columns; each language names the first that is written in it."""
     out: dict[str, list[str]] = {}
     for name, column in columns.items():
@@ -192,7 +193,7 @@ def families(sources: Sequence[str], targets: Sequence[str]) -> tuple[np.ndarray
     return np.array([number[root(i)] for i in range(len(parent))]), list(keys.values())
 
 
-def divide(sources: Sequence[str], targets: Sequence[str], share: float, seed: int = TEST_SEED) -> tuple[np.ndarray, np.ndarray]:
+def divide(sources: Any, targets: Any, share: float, seed: int = TEST_SEED) -> tuple[np.ndarray, np.ndarray]:
     """(rows to keep, rows to hold back), sorted: families, in an order that hashes of (seed, sentence) give, are held back until
     these are `share` of the rows.  The order of the rows in the file does not matter.   DataError where a part would be empty."""
     if not 0 < share < 1:
@@ -217,6 +218,6 @@ def divide(sources: Sequence[str], targets: Sequence[str], share: float, seed: i
 
 def digest(data: Dataset) -> str:
     """Tells whether pairs are the same, in whatever order and direction."""
-    assert data.y is not None
+    assert isinstance(data.x, np.ndarray) and data.y is not None
     rows = sorted("\t".join(sorted(pair)) for pair in zip(data.x, data.y, strict=True))
     return hashlib.blake2b("\n".join(rows).encode(), digest_size=16).hexdigest()

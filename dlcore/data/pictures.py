@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcore.data.files import similar_path
 from dlcore.data.kernels import direct
 from dlcore.errors import DataError
 from dlcore.ops.resample import scratch
@@ -70,11 +71,13 @@ class Faults:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         self._caught.__exit__(None, None, None)
         if isinstance(error, self.kinds) and not isinstance(error, DataError):
+            if isinstance(error, FileNotFoundError):
+                raise DataError("there is no such file", where=str(self.path), hint=similar_path(Path(self.path))) from None
             raise DataError(
                 "the image is cut short, damaged or no image",
                 where=str(self.path),
-                got=str(error)[:200],
-                hint="--skip-bad leaves such files out",
+                got=str(error).partition(" <_io.")[0][:200],
+                hint="dlcore train --skip-bad leaves such files out",
             ) from error
 
 

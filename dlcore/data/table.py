@@ -5,6 +5,7 @@ is decided by `preprocess.py`, on the training rows.
 """
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -24,6 +25,7 @@ from dlcore.errors import DataError, meant
 Cell: TypeAlias = str | float | int | bool | None
 Column: TypeAlias = list[Cell] | np.ndarray           # an array: float64, NaN where a value is missing
 MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"))
+csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))       # a cell may be a whole document
 _WITH_COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
 JSON = (".jsonl", ".ndjson", ".json")
 _LOOKED_AT = 1 << 17                                    # characters by which the separator is told
@@ -115,9 +117,14 @@ def decimal_commas(table: Table) -> Table:
     return Table(columns, table.lines, table.source, (*table.notes, note))
 
 
+def decoded(data: bytes) -> str:
+    """The text of UTF-8, or of UTF-16 that begins with a byte-order mark, as spreadsheets write it.  UnicodeDecodeError."""
+    return data.decode("utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+
+
 def _decode(data: bytes, source: str | Path) -> str:
     try:
-        return data.decode("utf-8-sig")
+        return decoded(data)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError("the file is not UTF-8 text", where=f"{source}, row {line}",
@@ -297,6 +304,8 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     """Rows in memory as a table: a Table, a data frame, an array (N, columns), dicts, or lists of cells; anything with
     `__array__`, `__dlpack__` or the Arrow C stream.
 
+    A dict is a row, or, where its values are lists or one-dimensional arrays, columns by name.
+
     `names` are those that columns without names take, `c1`, `c2`, ... by default.  Raises `DataError`.
     """
     if isinstance(x, Table):
@@ -304,6 +313,8 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise DataError("sparse matrices are not taken", got=type(x).__name__, hint="x.toarray() makes it dense")
     if isinstance(x, Mapping):
+        if x and all(isinstance(v, (list, tuple)) or getattr(v, "ndim", 0) == 1 for v in x.values()):
+            return _from_columns({str(name): values for name, values in x.items()})
         x = [x]
     # pandas has it too, and then asks for pyarrow
     if hasattr(x, "__arrow_c_stream__") and not type(x).__module__.startswith("pandas"):
@@ -321,6 +332,13 @@ def as_table(x: Any, names: Sequence[str] | None = None) -> Table:
                    for i, record in enumerate(records, 1)]
         return Table(_columns(checked), range(1, len(records) + 1))
     return _from_lists(records, names)
+
+
+def _from_columns(columns: Mapping[str, Any]) -> Table:
+    counts = {name: len(values) for name, values in columns.items()}
+    if len(set(counts.values())) > 1:
+        raise DataError("the columns have different numbers of rows", got=", ".join(f"{n}: {k}" for n, k in counts.items()))
+    return _from_series(columns, next(iter(counts.values())))
 
 
 def _from_series(series: Mapping[str, Iterable[Any]], count: int) -> Table:

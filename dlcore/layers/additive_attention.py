@@ -44,4 +44,5 @@ class AdditiveAttention(Layer):
 
     def attend(self, query, keys, value, mask=None):
         """The layer's output for keys that were made before."""
-        return ops.additive_attention(self.queries(query), keys, self.vector.reshape(self.units), value, mask)
+        vector: Any = self.vector
+        return ops.additive_attention(self.queries(query), keys, vector.reshape(self.units), value, mask)

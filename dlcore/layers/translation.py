@@ -121,7 +121,8 @@ class TranslationTransformer(_Translation):
         mask, crossed = constants[0], constants[1:]
         x = self.embedded(self.target_tokens, self.target_positions, ids)
         for n, block in enumerate(self.decoder):
-            x = block.advance(x, *crossed[2 * n:2 * n + 2], mask)
+            k, v = crossed[2 * n:2 * n + 2]
+            x = block.advance(x, k, v, mask)
         return self.logits(self.decoder_norm(x)), []
 
     def alignments(self, source, target):

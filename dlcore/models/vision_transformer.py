@@ -46,10 +46,11 @@ def vit(image_shape: Sequence[int], outputs: int, *, width: int = 96, depth: int
     if width % heads:
         raise UsageError("width is a multiple of heads", got=f"{width} and {heads}")
     side = patch_of(image_shape, patch)
-    inputs, x = start(image_shape, flat)
+    inputs, images = start(image_shape, flat)
+    x: Any = images
     x = Conv2D(width, side, side, padding="same", kernel_initializer="he_normal")(x)
     places = x.shape[1] * x.shape[2]
-    x: Any = PositionalEmbedding(places)(Reshape((places, width))(x))
+    x = PositionalEmbedding(places)(Reshape((places, width))(x))
     x = Dropout(dropout)(x) if dropout else x
     for _ in range(depth):
         x = TransformerEncoder(2 * width, heads, dropout=dropout, activation="gelu", normalize_first=True)(x)

@@ -195,7 +195,8 @@ cdef class Context:
         return self.driver.cuda.alloc_device(address, size)
 
     def allocate(self, size_t size) -> int:
-        """The address of zero bytes on the GPU.  DeviceError where they do not fit."""
+        """The address of zero bytes on the GPU, which are there when this returns, for copies beside the stream write them too.
+        DeviceError where they do not fit."""
         cdef uint64_t address = 0
         cdef int code
         self.use()
@@ -207,6 +208,7 @@ cdef class Context:
                 raise too_large(size, available, total)
         self.driver.check(code, f"allocating {size} bytes")
         self.driver.check(self.driver.cuda.fill(address, 0, max(size, 1), self.stream), "clearing memory")
+        self.wait()
         return address
 
     def release(self, uint64_t address) -> None:

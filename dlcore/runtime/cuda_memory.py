@@ -53,6 +53,10 @@ class Memory:
     def copy(self) -> np.ndarray:
         return self.read()
 
+    def fill(self, value: int) -> None:
+        """Writes one byte everywhere."""
+        self.write(0, np.full(self.nbytes, value, np.uint8))
+
     def __setitem__(self, key: slice, value: Any) -> None:
         self.write(key.start or 0, np.asarray(value, np.uint8))
 
@@ -145,6 +149,10 @@ class Staged(Memory):
     def __init__(self, context: Context, size: int):
         super().__init__(context, size)
         self.host = Pinned(context, size).array
+
+    def fill(self, value: int) -> None:
+        super().fill(value)
+        self.host.fill(value)
 
     def stage(self) -> np.ndarray:
         """More pinned memory of that size, which holds what this one does."""

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,19 +48,24 @@ class CudaTable:
         return self.calls[name]["entries"][dtypes]
 
     def ptx(self, name: str, dtypes: str = "f32") -> str:
-        return self._piece(self.entry(name, dtypes)["ptx"]).decode()
+        entry = self.entry(name, dtypes)
+        return self._part(entry, entry["ptx"]).decode()
 
     def cubin(self, name: str, dtypes: str, arch: str) -> bytes:
         """The code for an architecture of `arches`."""
-        return self._piece(self.entry(name, dtypes)["cubins"][arch])
+        entry = self.entry(name, dtypes)
+        return self._part(entry, entry["cubins"][arch])
 
-    def _piece(self, place: list[int]) -> bytes:
+    def _part(self, entry: Mapping[str, Any], place: list[int]) -> bytes:
+        """Some of an entry's code."""
+        import lzma
+        offset, size = entry["piece"]
         with open(self.folder / ARCHIVE, "rb") as file:
-            file.seek(place[0])
-            packed = file.read(place[1])
+            file.seek(offset)
+            packed = file.read(size)
         try:
-            return zlib.decompress(packed)
-        except zlib.error as error:
+            return lzma.decompress(packed)[place[0]:place[0] + place[1]]
+        except lzma.LZMAError as error:
             raise DeviceError("the CUDA kernels are damaged", where=str(self.folder / ARCHIVE), hint=BUILD) from error
 
 

@@ -88,6 +88,12 @@ class TextEmbedder(Estimator):
 
     transform = predict
 
+    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> dict[str, float]:
+        """UsageError: vectors have no right answers."""
+        raise UsageError("vectors of texts have no right answers to be measured by", hint="dlcore predict MODEL texts.txt")
+
+    evaluation = score = evaluate
+
     # ---- files -------------------------------------------------------------------------------------------------------
     def contents(self) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
         from dlcore.tasks.card import card

@@ -36,7 +36,7 @@ class Windows(Batches):
         return self.steps
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        rng, places = generator(self.seed, PLACES, self.epoch), np.arange(self.context)
+        rng, places = generator(self.seed or 0, PLACES, self.epoch), np.arange(self.context)
         for _ in range(self.steps):
             at = rng.integers(0, len(self.ids) - self.context, self.batch)[:, None] + places
             yield self.ids[at], self.ids[at + 1]

@@ -30,7 +30,9 @@ class Classifier(Estimator):
     def _fit_answers(self, y: Any) -> list[str]:
         self._answers = Classes.fit(y)
         counts = np.bincount(self._answers.encode(y))
-        return [f"{len(self._answers)} labels: {self._answers.listed()}; {counts.min():,} to {counts.max():,} rows each"]
+        least, most = int(counts.min()), int(counts.max())
+        spread = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        return [f"{len(self._answers)} labels: {self._answers.listed()}; {spread} {'row' if most == 1 else 'rows'} each"]
 
     @classmethod
     def _answers_from_json(cls, value: Any, where: str) -> Classes:

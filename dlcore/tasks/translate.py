@@ -158,7 +158,7 @@ class Translator(Estimator):
         if not fits:
             raise DataError("every pair is too long", expected=f"at most {self.lengths_[0]} and {self.lengths_[1] - 1} tokens",
                             hint="a greater max_len")
-        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin, self._end,
+        found = Pairs([sources[n] for n in fits], [targets[n] for n in fits], self.lengths_, self._begin_id, self._end,
                       self.batch_size)
         if say is not None:
             longer = f"; {len(x) - len(fits):,} longer pairs are left out" if len(fits) < len(x) else ""
@@ -205,7 +205,7 @@ class Translator(Estimator):
 
     # ---- translating -------------------------------------------------------------------------------------------------
     @property
-    def _begin(self) -> int:
+    def _begin_id(self) -> int:
         return len(self.target_)
 
     @property
@@ -218,9 +218,9 @@ class Translator(Estimator):
 
     def _search(self) -> Search:
         from dlcore.models.translate import Search
-        banned = {self.target_.pad_id, self._begin, *self.target_.special}
+        banned = {self.target_.pad_id, self._begin_id, *self.target_.special}
         banned |= {self.target_.unknown_id} if self.target_.unknown_id is not None else set()
-        return Search(self._begin, self._end, tuple(sorted(banned)), self.length_penalty)
+        return Search(self._begin_id, self._end, tuple(sorted(banned)), self.length_penalty)
 
     def input_notes(self, x: Any) -> list[str]:
         """What is done with sentences that the model cannot read whole, or not all tokens of."""
@@ -262,7 +262,7 @@ class Translator(Estimator):
         source = self._sources(texts)[0][:self.lengths_[0]]
         made = self.predict(texts, beam)[0] if translation is None else translation
         target = self.target_.encode(made, special=False)[:self.lengths_[1] - 1]
-        weights = attention(network, source, [self._begin, *target])
+        weights = attention(network, source, [self._begin_id, *target])
         return Attention(shown(self.source_, source), [*shown(self.target_, target), "END"], weights)
 
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
@@ -374,7 +374,7 @@ class TranslateTask:
         share = like.test_split if like is not None else test_split
         if not share or like is not None and not like.digest:
             return Parts(whole)
-        assert whole.y is not None
+        assert isinstance(whole.x, np.ndarray) and whole.y is not None
         train, test = pairs_of.divide(whole.x, whole.y, share)
         if like is not None and pairs_of.digest(whole.take(train)) != like.digest:
             return Parts(whole)

@@ -66,7 +66,7 @@ class WeightStore:
             v.value, v.store = view, self
         if new:
             self.changed()
-        if sum(v.value.nbytes for v in new) > LARGE:
+        if sum(self.view(v.key).nbytes for v in new) > LARGE:
             return_freed()
 
     def _unique(self, path: str) -> str:

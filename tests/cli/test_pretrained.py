@@ -34,6 +34,7 @@ def test_the_documented_text_of_a_checkpoint(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["context"] == 64
     assert run(["generate", model, "-n", "40", "--temperature", "0"]) == 0
     assert documented.startswith(capsys.readouterr().out.strip())
+    assert run(["generate", model, "-n", "3", "--prompt", documented[:300]]) == 4
 
 
 def test_vectors_of_the_lines_of_a_file(tmp_path, capsys, encoder):
@@ -74,4 +75,7 @@ def test_what_is_refused(tmp_path, capsys, encoder):
     assert "not trained" in capsys.readouterr().err
     assert run(["predict", encoder, "--proba"]) == 2
     assert run(["generate", encoder]) == 2
+    (tmp_path / "x.csv").write_text("text,label\nmy card,a\nthe money,b\n")
+    assert run(["evaluate", encoder, str(tmp_path / "x.csv")]) == 2
+    assert run(["profile", encoder, "--train"]) == 2
     assert run(["export", encoder, "--to", "safetensors", "-o", str(tmp_path)]) == 2

@@ -384,7 +384,24 @@ def test_an_interrupt_before_the_first_step_says_how_to_go_on(dlcore_command, ho
     assert "stopped before the first step" in err and "dlcore resume r" in err
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_progress_that_nobody_reads_ends_no_training(adult, dlcore_command):
+    """A closed pipe, a full device and closed descriptors: the run comes to its end, whatever can be told of it."""
+    import dlcore
+
+    for number, ends in enumerate(("2>&1 >/dev/null | head -n 2", "2>/dev/full", "2>&- >&- <&-")):
+        words = [*dlcore_command.words, "train", "tabular", "--data", str(adult / "train.csv"), "--label-col", "income",
+                 "--epochs", "2", "--out", f"r{number}"]
+        script = f"set -o pipefail; {' '.join(words)} {ends}"
+        done = subprocess.run(["bash", "-c", script], cwd=dlcore_command.folder, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, (ends, done.stderr)
+        assert "Traceback" not in done.stderr and (dlcore_command.folder / f"r{number}" / "result.json").exists()
+        assert dlcore.load(dlcore_command.folder / f"r{number}").score is not None
+    full = subprocess.run(["bash", "-c", f"{' '.join(dlcore_command.words)} info r0 >/dev/full"], cwd=dlcore_command.folder,
+                          capture_output=True, text=True)
+    assert full.returncode == 74 and "cannot write standard output" in full.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_keeps_a_checkpoint_and_the_best_model(mnist, dlcore_command, how):
     import dlcore
 

@@ -12,7 +12,7 @@ from ptx.memory import Memory
 from ptx.parse import PtxError, parse
 
 from dlcore.graph import Graph, plan
-from dlcore.ops import matmul
+from dlcore.ops import attention, matmul
 from dlcore.runtime.cuda_table import cuda_table
 
 SEEDS = (None, 1, 2, 3)  # in step, and in random orders
@@ -182,3 +182,60 @@ def test_products_of_64_bits_are_whole():
     target, out = memory.put(np.zeros(64, np.int64))
     launch(HEAD + REGISTERS + body, 1, 64, [0, target], memory)
     np.testing.assert_array_equal(out, 33 + np.arange(64) // 3)
+
+
+def bf16(x: np.ndarray) -> np.ndarray:
+    return (x.view(np.uint32) >> 16).astype(np.uint16)
+
+
+def rounded_product(ptx: str, shuffle: int | None) -> float:
+    """The error of 40 by 24 by 200 from operands of small whole numbers, which bf16 holds."""
+    rng, memory = np.random.default_rng(0), Memory(1 << 18)
+    a, b = (rng.integers(-4, 5, s).astype(np.float32) for s in ((40, 200), (200, 24)))
+    places = [memory.put(bf16(v))[0] for v in (a, b)]
+    target, out = memory.put(np.zeros((40, 24), np.float32))
+    flags, _ = memory.put(np.zeros(1, np.int64))
+    launch(ptx, 1, 256, [40, 200, 24, *places, target, flags], memory, shuffle)
+    return float(np.abs(out - a @ b).max())
+
+
+@pytest.mark.parametrize("pattern, by", [
+    (r"cp\.async\.wait_group 1;", ""), (r"cp\.async\.wait_group 1;", "cp.async.wait_group 2;"), (r"bar\.sync\s+0;", ""),
+    (r"cp\.async\.commit_group;", ""),
+], ids=["no wait", "a wait for one too few", "no barrier", "no groups"])  # fmt: skip
+def test_faults_in_a_pipeline_of_copies(pattern, by):
+    """Wrong numbers, or a race, in step or in one of a few random orders."""
+    ptx = cuda_table().ptx("multiply_bf16_nn")
+    assert rounded_product(ptx, 1) == 0
+    seen = False
+    for seed in SEEDS:
+        try:
+            seen = seen or rounded_product(replaced(ptx, pattern, by), seed) > 0
+        except PtxError as error:
+            assert "a race" in str(error)
+            seen = True
+    assert seen
+
+
+def test_each_barrier_of_attention_is_needed(monkeypatch):
+    """Of the forward kernel on tensor cores, with two tiles of keys."""
+    rng, ptx = np.random.default_rng(0), cuda_table().ptx("attention_forward_64")
+    graph = Graph(precision="bf16")
+    q, k, v = (graph.input(n, 1, rows, 1, 16) for n, rows in (("q", 40), ("k", 70), ("v", 70)))
+    program = plan(graph, {"out": attention(q, k, v)}, table=cuda_table())
+    values = {n: rng.standard_normal((1, 40 if n == "q" else 70, 1, 16)).astype(np.float32) for n in "qkv"}
+
+    def found(text):
+        monkeypatch.setattr("ptx.device.kernel_of", lambda name, dtypes: parse(text))
+        instance = Emulated(program, shuffle=2)
+        for name, value in values.items():
+            instance[name][...] = value
+        instance.run()
+        return instance["out"].copy()
+
+    right = found(ptx)
+    barriers = [m.span() for m in re.finditer(r"bar\.sync\s+0;", ptx)]
+    assert len(barriers) == 5 and np.isfinite(right).all()
+    for begin, end in barriers:
+        with pytest.raises(PtxError, match="a race"):
+            found(ptx[:begin] + ptx[end:])

@@ -141,6 +141,16 @@ def test_damaged_image_files_are_refused(tmp_path):
             read_images(root)
 
 
+def test_a_missing_picture_is_named_with_its_neighbour(tmp_path):
+    Image.fromarray(IMAGES[0]).save(tmp_path / "cat.png")
+    with pytest.raises(DataError, match=r"(?s)no such file.*catt\.png.*did you mean '.*cat\.png'"):
+        read_inputs(tmp_path / "catt.png", (5, 5))
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(DataError, match="cannot identify image file") as caught:
+        read_inputs(tmp_path / "text.png", (5, 5))
+    assert "0x" not in str(caught.value)
+
+
 def test_without_pillow_the_error_says_how_to_install_it(tmp_path, monkeypatch):
     root = write_folders(tmp_path / "d")
     monkeypatch.setitem(sys.modules, "PIL", None)

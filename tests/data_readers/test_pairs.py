@@ -43,15 +43,18 @@ def test_names_of_the_file_go_before_codes(written):
 
 
 @pytest.mark.parametrize(("texts", "language"), [
-    (["he is the one that I saw"], "english"), (["le chat est sur la table et il ne dort pas"], "french"), (["これは本です"], "japanese"),
+    (["he is the one that I saw"], "english"), (["le chat est sur la table et il ne dort pas"], "french"),
+    (["これは本です"], "japanese"),
     (["这是一本书"], "chinese"), (["это книга"], "russian"), (["tatoeba.org #12"], ""), (["123"], "")])
 def test_languages(texts, language):
     assert language_of(texts) == language
 
 
 @pytest.mark.parametrize(("name", "text", "columns", "words"), [
-    ("a.tsv", "Hi.\t你好。\n", ("klingon", ""), ["klingon", "chinese"]), ("a.tsv", "Hi.\t你好。\n", ("chinese", "zh"), ["same column"]),
-    ("a.tsv", "Hi.\t你好。\nNo.\t\n", ("", ""), ["empty", "row 2"]), ("a.tsv", "Hi.\t你好。\nNo.\n", ("", ""), ["too short", "row 2"]),
+    ("a.tsv", "Hi.\t你好。\n", ("klingon", ""), ["klingon", "chinese"]),
+    ("a.tsv", "Hi.\t你好。\n", ("chinese", "zh"), ["same column"]),
+    ("a.tsv", "Hi.\t你好。\nNo.\t\n", ("", ""), ["empty", "row 2"]),
+    ("a.tsv", "Hi.\t你好。\nNo.\n", ("", ""), ["too short", "row 2"]),
     ("a.tsv", b"Hi.\tS\xe9.\n", ("", ""), ["UTF-8", "row 1"]), ("a.csv", "source\nHi.\n", ("", ""), ["no column of translations"]),
     ("a.csv", "", ("", ""), ["empty"]), ("a.csv", "source,target\n", ("", ""), ["no rows"])])
 def test_what_is_refused(written, name, text, columns, words):

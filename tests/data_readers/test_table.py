@@ -49,6 +49,16 @@ def test_lines_end_where_editors_end_them(tmp_path):
     assert len(table(tmp_path, f"{odd}\n{odd}\n", "t.txt")) == 2
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_that_a_byte_order_mark_tells(tmp_path, encoding):
+    assert table(tmp_path, "a,b\n1,\u00e4\n2,\u4e2d\n".encode(encoding)).columns == {"a": ["1", "2"], "b": ["\u00e4", "\u4e2d"]}
+
+
+def test_a_cell_may_be_a_whole_document(tmp_path):
+    long = "word " * 40_000
+    assert table(tmp_path, f'text,label\n"{long}",x\n"{long}",y\n').columns["text"] == [long.strip()] * 2
+
+
 def test_a_list_of_json_objects(tmp_path):
     t = table(tmp_path, json.dumps([{"a": 1, "b": "x"}, {"a": 2}], indent=1), "t.json")
     assert t.columns == {"a": [1, 2], "b": ["x", None]} and list(t.lines) == [1, 2]
@@ -116,7 +126,7 @@ REFUSED = {
     "short row": ("a,b\n1,2\n3\n4,5\n", "row 3"), "long row": ("a,b\n1,2,3\n", "row 2"),
     "open quote": ('a,b\n1,"2\n3,4\n', "row 2"), "text behind a quote": ('a,b\n1,"2"x\n', "row 2"),
     "same names": ("a,b,a\nx,y,z\nu,v,w\n", None), "no name": ("a,,label\n1,2,3\n", None),
-    "not UTF-8": (b"a,b\n1,caf\xe9\n", "row 2"), "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
+    "not UTF-8": (b"a,b\n1,caf\xe9\n", "row 2"), "UTF-16 cut": ("a,b\n1,2\n".encode("utf-16")[:-1], "UTF-8"),
 }
 
 
@@ -183,6 +193,14 @@ class Frame:
 def test_rows_in_memory(rows):
     t = as_table(rows, ["a", "b"])
     assert t.columns == {"a": [1, None], "b": ["x", None]} and len(t) == 2
+
+
+def test_columns_by_name():
+    t = as_table({"a": np.arange(3), "b": ["x", None, "z"], "c": (1.5, float("nan"), 2)})
+    assert t.columns == {"a": [0, 1, 2], "b": ["x", None, "z"], "c": [1.5, None, 2]} and len(t) == 3
+    assert as_table({"a": 1, "b": "x"}).columns == {"a": [1], "b": ["x"]}
+    with pytest.raises(DataError, match="different numbers of rows"):
+        as_table({"a": [1, 2], "b": [1]})
 
 
 def test_arrays_of_numbers():

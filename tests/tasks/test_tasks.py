@@ -126,3 +126,32 @@ def test_the_adult_cut(mnist):
     test = TABULAR.read(str(folder / "adult_val_150.csv"), label_col="c15").held_out()
     model = TABULAR.create(train).fit(train)
     assert model.score(test) > 0.76                         # three quarters earn less
+
+
+@pytest.mark.parametrize("name", list(TASKS))
+def test_no_estimator_hides_what_training_calls(name):
+    """`--init` asks every estimator for the weights to begin with, by a method that none may take for something else."""
+    import importlib
+
+    from dlcore.tasks.estimator import Estimator
+
+    module = importlib.import_module(type(TASKS[name]).__module__)
+    for estimator in module.ESTIMATORS.values():
+        if issubclass(estimator, Estimator):
+            for hook in ("_begin", "_make", "_compile", "_train"):
+                assert callable(getattr(estimator, hook)), (estimator, hook)
+
+
+def test_inputs_are_put_together():
+    from dlcore.data.dataset import Dataset, together
+    from dlcore.data.table import as_table
+
+    images = [Dataset(np.full((n, 3, 3), n), None, f"{n}.npz") for n in (2, 3)]
+    assert np.array_equal(together(images).x[:, 0, 0], [2, 2, 3, 3, 3]) and together(images[:1]) is images[0]
+    with pytest.raises(DataError, match="do not fit together"):
+        together([images[0], Dataset(np.zeros((1, 4, 4)), None, "other.npz")])
+    tables = [Dataset(as_table([{"a": 1, "b": "x"}, {"a": None, "b": "y"}])), Dataset(as_table({"b": ["z"], "c": [3], "a": [2.5]}))]
+    whole = together(tables).x
+    assert whole.columns == {"a": [1, None, 2.5], "b": ["x", "y", "z"]} and list(whole.lines) == [1, 2, 1]
+    with pytest.raises(DataError, match="name one at a time"):
+        together([tables[0], images[0]])

@@ -1,4 +1,4 @@
-"""`Translator`: it learns, comes back from a file as it was, gives equal answers on any number of threads, and says what is wrong."""
+"""`Translator`: it learns, comes back from a file as it was, gives equal answers on any number of threads, says what is wrong."""
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -30,7 +30,8 @@ def pairs():
 @pytest.fixture(scope="module", params=["transformer", "lstm"])
 def model(request, pairs):
     lines = []
-    made = Translator(request.param, **SMALL, epochs={"transformer": 30, "lstm": 90}[request.param], lr=1e-2).fit(*pairs, log=lines.append)
+    epochs = {"transformer": 30, "lstm": 90}[request.param]
+    made = Translator(request.param, **SMALL, epochs=epochs, lr=1e-2).fit(*pairs, log=lines.append)
     made.lines = lines
     return made
 

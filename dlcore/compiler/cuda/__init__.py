@@ -2,6 +2,7 @@
 
     language.py     what a `cuda.py` is written in: each, kernel, lowered
     intrinsics.py   what its kernels call: threads, shuffles, shared memory, one-instruction PTX       (contact with numba-cuda)
+    vectors.py      16 bytes at a time, copies beside the threads                                      (contact with numba-cuda)
     entry.py        the text of the function that becomes the kernel's entry: its parameters, its item, its arrays
     toolkit.py      that function -> PTX, PTX -> cubin                                                 (contact with numba-cuda)
     build.py        which kernels are missing, workers that make them, the archive and its index

@@ -1,7 +1,7 @@
 """The build for CUDA: kernels that are missing from the cache, workers that make them, the archive and its index.
 
-`kernels_cuda.json`   calls, lowerings, and for each entry its launch shape, ptxas' report and the places of its PTX and cubins in
-`kernels_cuda.bin`    pieces, each compressed by zlib
+`kernels_cuda.json`   calls, lowerings, and for each entry its launch shape, ptxas' report and the place of its code in
+`kernels_cuda.bin`    a piece for each entry: its PTX and cubins, which are much alike, compressed together by xz
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import base64
 import hashlib
 import importlib
 import json
+import lzma
 import multiprocessing
 import os
 import tempfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +30,9 @@ from dlcore.compiler.rooms import PACKAGE
 from dlcore.graph.declaration import DECLARATIONS
 from dlcore.graph.spec import Spec
 
-VERSION = 1
+VERSION = 2
 INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
-SOURCES = ("toolkit.py", "intrinsics.py")
+SOURCES = ("toolkit.py", "intrinsics.py", "vectors.py")
 
 
 @dataclass(frozen=True)
@@ -159,16 +159,23 @@ class CudaBuild:
         with context.Pool(workers, _start, (self.modules,)) as pool:
             return [f for f in pool.starmap(_compile, [(s, str(paths[s])) for s in absent], chunksize=1) if f]
 
+    def packed(self, made: dict[str, Any], kept: Path) -> tuple[bytes, dict[str, list[int]]]:
+        """(an entry's code, compressed; where its parts begin in what it was made of, and how long they are)"""
+        parts = {"ptx": made["ptx"].encode()} | {arch: base64.b64decode(data) for arch, data in made["cubins"].items()}
+        places, size = {}, 0
+        for name, data in parts.items():
+            places[name] = [size, len(data)]
+            size += len(data)
+        if not kept.exists():
+            unfinished = kept.with_suffix(f".{os.getpid()}")
+            unfinished.write_bytes(lzma.compress(b"".join(parts.values()), check=lzma.CHECK_CRC32, preset=9))
+            unfinished.rename(kept)
+        return kept.read_bytes(), places
+
     def finish(self, built: list[Job], paths: dict[str, Path]) -> None:
         """The archive and its index, each replaced at once, and only if it changes."""
         self.output.mkdir(parents=True, exist_ok=True)
         archive = bytearray()
-
-        def piece(data: bytes) -> list[int]:
-            packed = zlib.compress(data, 9)
-            archive.extend(packed)
-            return [len(archive) - len(packed), len(packed)]
-
         calls: dict[str, Any] = {}
         for name, declaration in sorted(DECLARATIONS.items()):
             spec = declaration.spec
@@ -176,14 +183,17 @@ class CudaBuild:
             calls[name] |= {"G": list(spec.lists["G"]), "entries": {}}
         for job in built:
             made = json.loads(paths[job.symbol].read_text())
+            packed, places = self.packed(made, paths[job.symbol].with_suffix(".xz"))
             calls[job.spec.name]["entries"][job.dtypes] = {
                 "symbol": job.symbol,
                 "blocks": made["blocks"],
                 "block": made["block"],
                 "reports": made["reports"],
-                "ptx": piece(made["ptx"].encode()),
-                "cubins": {arch: piece(base64.b64decode(data)) for arch, data in made["cubins"].items()},
+                "piece": [len(archive), len(packed)],
+                "ptx": places.pop("ptx"),
+                "cubins": places,
             }
+            archive += packed
         lowerings = {
             name: [
                 {"steps": [[n, list(r), list(w)] for n, r, w in each.steps], "when": each.when, "product": each.product}

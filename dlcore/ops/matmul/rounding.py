@@ -66,6 +66,24 @@ class Rounding(Vectors):
         """Writes bits, whatever their type."""
         self.b.store(value, self.b.bitcast(pointer, value.type.as_pointer())).align = 2
 
+    def two(self, places: tuple[Any, Any], counts: tuple[Any, Any]) -> list[Any]:
+        """What lies at two places, elements from the counts on being 0; masks are made only where something is missing."""
+        b, number = self.b, ir.Constant(I64, self.lanes)
+        short, full, after = (b.append_basic_block(name) for name in ("short", "full", "after"))
+        b.cbranch(b.and_(*(b.icmp_signed(">=", count, number) for count in counts)), full, short)
+        b.position_at_end(short)
+        cut = [self.load(place, self.inside(count)) for place, count in zip(places, counts)]
+        b.branch(after)
+        b.position_at_end(full)
+        whole = [self.load(place) for place in places]
+        b.branch(after)
+        b.position_at_end(after)
+        loaded = [b.phi(self.kind) for _ in places]
+        for phi, x, y in zip(loaded, cut, whole):
+            phi.add_incoming(x, short)
+            phi.add_incoming(y, full)
+        return loaded
+
     def masks(self, n: Any) -> tuple[Any, Any]:
         """Of the first n of twice `lanes` elements."""
         return self.inside(n), self.inside(self.b.sub(n, ir.Constant(I64, self.lanes)))
@@ -81,7 +99,7 @@ def rounded_row(name: str, lanes: int) -> Any:
             source, at, n, out, out_at = arguments
             v = Rounding(b, lanes)
             source = element_pointer(context, b, signature.args[0], source, at)
-            low, high = (v.load(v.at(source, j), mask) for j, mask in zip((0, lanes), v.masks(n)))
+            low, high = v.two((source, v.at(source, lanes)), (n, b.sub(n, ir.Constant(I64, lanes))))
             v.keep(v.rounded(low, high), element_pointer(context, b, signature.args[3], out, out_at))
             return context.get_dummy_value()
         return types.void(source, i8, i8, out, i8), generate
