@@ -107,14 +107,7 @@ class TextEmbedder(Estimator):
     def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any], where: str) -> Self:
         from dlcore.layers import BertEncoder
         from dlcore.training import saving
-        params = config.get("params")
-        if not isinstance(params, Mapping) or not set(params) <= set(cls._parameters()):
-            raise ModelFileError("the parameters of the model are malformed", where=where)
-        made = cls(**params)
-        try:
-            made._check_params()
-        except UsageError as error:
-            raise ModelFileError("a parameter of the model is malformed", where=where, got=error.message) from None
+        made = cls._described(config, where)
         tokenizer = TextTokenizer(extras.get(TOKENIZER, {}), f"{where}, {TOKENIZER}")
         network = saving.restore({"model": config.get("model")}, tensors, where=where)
         found = [(symbol.dtype, symbol.shape[1:]) for symbol in network.network.inputs]

@@ -331,17 +331,23 @@ class Estimator:
         return config, weights, extras
 
     @classmethod
-    def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any],
-                  where: str) -> Self:
-        """The estimator that a model file describes; raises `ModelFileError` whatever the file says."""
+    def _described(cls, config: Mapping[str, Any], where: str) -> Self:
+        """One with the parameters that a model file names.   ModelFileError"""
         params = config.get("params")
         if not isinstance(params, Mapping) or not set(params) <= set(cls._parameters()):
             raise ModelFileError("the parameters of the model are malformed", where=where)
-        result = cls(**params)
+        made = cls(**params)
         try:
-            result._check_params()
+            made._check_params()
         except UsageError as error:
             raise ModelFileError("a parameter of the model is malformed", where=where, got=error.message) from None
+        return made
+
+    @classmethod
+    def from_file(cls, config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], extras: Mapping[str, Any],
+                  where: str) -> Self:
+        """The estimator that a model file describes; raises `ModelFileError` whatever the file says."""
+        result = cls._described(config, where)
         result._answers = cls._answers_from_json(extras.get("labels.json"), f"{where}, labels.json")
         width = result._restore(config, extras, where)
         from dlcore.training import saving
