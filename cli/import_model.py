@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ def command(
     x.bin      a checkpoint of llama2.c, with its tokenizer.bin beside it
     x.th, .pt  a residual network for CIFAR-10 as PyTorch before 1.6 wrote it
     """
+    made: Callable[..., tuple[Any, dict[str, Any]]]
+    given: dict[str, Any]
     place = Path(file)
     if not place.exists():
         raise UsageError("there is no such file", where=file)
@@ -67,7 +70,7 @@ def text_model(file: str, tokenizer: str, context: int, **rest: Any) -> tuple[An
     """A language model, or an encoder of texts."""
     from dlcore.tasks.pretrained import from_pretrained
 
-    made = from_pretrained(file, tokenizer=tokenizer, context=context)
+    made: Any = from_pretrained(file, tokenizer=tokenizer, context=context)
     facts = {"tokens": len(made.tokenizer_)}
     if made.task == "embed":
         return made, {**facts, "pool": made.pool, "normalize": made.normalize, "max_len": made.max_len}

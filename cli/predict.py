@@ -89,8 +89,8 @@ def command(
         for option, value in others.items():
             if value:
                 raise UsageError("a detector finds boxes with a score each", where=option, hint="leave it out")
-        pictures = [task.read(source, labelled=False, like=estimator, skip_bad=skip_bad).held_out() for source in data or ("-",)]
-        part = together(pictures)
+        how: dict[str, Any] = {"labelled": False, "like": estimator, "skip_bad": skip_bad}
+        part = together([task.read(source, **how).held_out() for source in data or ("-",)])
         say_notes(console, part.notes)
         detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +160,7 @@ def extend(chosen: Plan, text: str) -> str:
     return chosen.toml()
 
 
-def find_data(known: dict[str, Any], chosen: Plan) -> None:
+def find_data(known: Mapping[str, Any], chosen: Plan) -> None:
     """Relative paths are those of the folder that the run was started in."""
     base = Path(known["run"].get("folder", "."))
     for section, key in (("data", "train"), ("data", "test"), ("train", "init")):

@@ -407,7 +407,8 @@ def test_an_interrupt_keeps_a_checkpoint_and_the_best_model(mnist, dlcore_comman
 
     words = [*dlcore_command.words, "train", "image-classify", "--data", str(mnist), "--epochs", "100000", "--out", "r"]
     process = subprocess.Popen(
-        words, cwd=dlcore_command.folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+        words, cwd=dlcore_command.folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ,
+        preexec_fn=lambda: signal.signal(how, signal.SIG_DFL),      # the tests may run under nohup, which has SIGHUP ignored
     )
     metrics = dlcore_command.folder / "r" / "metrics.jsonl"
     end = time.monotonic() + 120
