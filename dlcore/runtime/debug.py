@@ -4,7 +4,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -185,4 +184,4 @@ def time_steps(instance: Instance, repeats: int, threads: int) -> list[float]:
             stamps = instance.stamp(plan)
             for n, begin, end in zip(order, stamps, stamps[1:], strict=False):
                 samples[n].append(end - begin)
-    return [median(s) * 1e-9 if s else 0.0 for s in samples]
+    return [float(np.median(s)) * 1e-9 if s else 0.0 for s in samples]

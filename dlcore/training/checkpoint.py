@@ -7,7 +7,6 @@ written and digested side by side, because either takes as long as the other on 
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import mmap
@@ -68,6 +67,8 @@ class _Digest:
     """SHA-256 of pieces, computed in a thread of its own where they are large."""
 
     def __init__(self, pieces: Sequence[bytes | memoryview], apart: bool):
+        import hashlib  # here, because it costs every import of dlcore three milliseconds
+
         self.pieces, self.hash = pieces, hashlib.sha256()
         self.thread = threading.Thread(target=self._run, name="dlcore-digest") if apart else None
         if self.thread:
@@ -115,6 +116,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
 
 
 def _check(data: memoryview, expected: str, where: str) -> None:
+    import hashlib
     length = 8 + int.from_bytes(data[:8], "little")
     head = bytes(data[:length])
     digest = hashlib.sha256(head.replace(_MARK + expected.encode(), _MARK + BLANK.encode(), 1))

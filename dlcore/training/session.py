@@ -7,7 +7,6 @@ the same bits as the one that gave it, from any step, on any number of threads.
 from __future__ import annotations
 
 import copy
-import hashlib
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -155,6 +154,7 @@ def fingerprint(feed: Any) -> dict[str, Any] | None:
     data = getattr(feed, "data", None)
     if data is None:
         return None
+    import hashlib
     digest = hashlib.sha256()
     for array in data.arrays():
         rows = np.unique(np.linspace(0, len(array) - 1, SAMPLE_ROWS).astype(np.int64))
