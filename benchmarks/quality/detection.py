@@ -99,7 +99,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
                  f"{r['processor_seconds']:,.0f}", str(r["threads"]), f"{r['milliseconds_a_picture']:.0f}"]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     machine = next(iter(results.values()))["machine"]
-    return "\n".join([*lines, "", f"Machine: {machine}; other work ran on it beside the training.", ""])
+    return "\n".join([*lines, "", f"Machine: {machine}; a virtual machine on shared hardware.", ""])
 
 
 def main() -> None:
