@@ -30,7 +30,7 @@ from dlcore.metrics import bleu_score, chrf_score
 from dlcore.runtime import kernel_table
 from dlcore.tasks import recipe
 from dlcore.tasks.translate import MEASURED, TASK, Translator
-from dlcore.tasks.translate_batches import Batches, Pairs
+from dlcore.tasks.translate_batches import PairBatches, Pairs
 from dlcore.training.callbacks import Callback
 from dlcore.training.saving import named_variables
 
@@ -49,7 +49,7 @@ def prepared(model: Translator, train: Any) -> tuple[Pairs, dict[str, np.ndarray
     rows, held, _ = model._parts_of(train.x, train.y, None)
     model._fit_tokens(train.x[rows], train.y[rows])
     learned, kept = (model._pairs(train.x[part], train.y[part], None) for part in (rows, held))
-    batches, order = Batches(learned, model.batch_size, model.seed_), []
+    batches, order = PairBatches(learned, model.batch_size, model.seed_), []
     for epoch in range(model.epochs):
         batches.on_epoch_begin(epoch)
         order += [rows for _, rows in batches.drawn()]

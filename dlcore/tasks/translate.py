@@ -21,7 +21,7 @@ from dlcore.tasks import translate_settings as settings
 from dlcore.tasks.estimator import FEWEST_TO_DIVIDE, Estimator, _plain, pair
 from dlcore.tasks.language_settings import seed_of
 from dlcore.tasks.task import Sections
-from dlcore.tasks.translate_batches import Batches, Pairs
+from dlcore.tasks.translate_batches import PairBatches, Pairs
 
 if TYPE_CHECKING:
     from dlcore.models.translate import Decoder, Search
@@ -174,7 +174,7 @@ class Translator(Estimator):
         for line in recipe.set_precision(network, self):
             say(line)
         self._network = network
-        batches = Batches(learned, self.batch_size, self.seed_)
+        batches = PairBatches(learned, self.batch_size, self.seed_)
         say(f"network {self.arch}, {network.count_params():,} weights; dropout {self.dropout:g}, "
             f"label smoothing {self.label_smoothing:g}")
         say(f"{self.optimizer}, learning rate {self.lr:g} ({self.schedule}), {len(batches):,} batches of up to "

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dlcore.data.text.sequences import buckets, pad_sequences
 from dlcore.layers.initializers import generator
-from dlcore.training.callbacks import Callback
+from dlcore.tasks.batches import Batches
 
 ORDER = 0x2E                # tells the generator of the order of batches from those of initial weights
 GRAIN = 2                   # lengths are rounded up to multiples of it
@@ -69,28 +68,19 @@ class Pairs:
                 for g in self.groups for a in range(0, len(g.rows), size)]
 
 
-class Batches(Callback):
-    """The batches of an epoch, drawn for (seed, epoch): pairs in new company, batches in a new order.  As a callback of the
-    training it learns which epoch begins."""
+class PairBatches(Batches):
+    """The batches of an epoch, drawn for (seed, epoch): pairs in new company, batches in a new order."""
 
     def __init__(self, pairs: Pairs, size: int, seed: int):
-        self.pairs, self.size, self.seed, self.epoch = pairs, size, seed, 0
+        super().__init__(seed)
+        self.pairs, self.size = pairs, size
 
     def __len__(self) -> int:
         return sum(-(-len(g.rows) // self.size) for g in self.pairs.groups)
 
-    def get_state(self) -> dict[str, Any]:
-        return {"epoch": self.epoch}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        self.epoch = state["epoch"]
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
-
     def drawn(self) -> list[tuple[Group, np.ndarray]]:
         """The pairs of each batch of the epoch."""
-        rng = generator(self.seed, ORDER, self.epoch)
+        rng = generator(self.seed or 0, ORDER, self.epoch)
         cut = []
         for g in self.pairs.groups:
             rows = g.rows[np.argsort(rng.random(len(g.rows)), kind="stable")]

@@ -14,7 +14,7 @@ from dlcore.deploy import model_file
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.metrics import bleu_score
 from dlcore.tasks import TASKS, Translator
-from dlcore.tasks.translate_batches import Batches, Pairs
+from dlcore.tasks.translate_batches import PairBatches, Pairs
 from dlcore.training.backup import BackupAndRestore
 from dlcore.training.callbacks import Callback
 
@@ -105,7 +105,7 @@ def test_batches_hold_every_pair_once():
     sources, targets = ([list(rng.integers(1, 9, rng.integers(1, top))) for _ in range(500)] for top in (20, 12))
     pairs = Pairs(sources, targets, (19, 12), 9, 10, 8)
     assert sorted(n for g in pairs.groups for n in g.rows) == list(range(500)) and len(pairs.groups) > 4 and pairs.waste < 0.3
-    batches, seen = Batches(pairs, 8, 0), []
+    batches, seen = PairBatches(pairs, 8, 0), []
     for epoch in (0, 1):
         batches.on_epoch_begin(epoch)
         given = list(batches)
