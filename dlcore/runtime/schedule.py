@@ -5,6 +5,8 @@ wherever it is cut.  So the choice may follow an estimate of costs and be wrong 
 """
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ BARRIER_NS = 400.0          # two members meet, and fetch what the other has wri
 MEMBER_NS = 100.0           # one more member at a barrier
 START_NS = 1500.0           # a run begins and ends with more than one member
 SHARE_NS = 500.0            # a share smaller than this is not worth cutting off
+MATRIX = 1 << 15            # elements of a matrix of which each member updates a share of its own
 GAIN = 0.85                 # more members are woken only if the run is expected to take at most this part of the time
 FLOPS_PER_NS = {"v2": 25.0, "v3": 60.0, "v4": 110.0, "v4_bf16": 110.0, "aarch64": 25.0}
 NEAR_BYTES, NEAR_BYTES_PER_NS = 2 << 20, 40.0       # what stays in a core's own caches
@@ -37,6 +40,35 @@ def share(extent: int, grid: int, part: int, parts: int) -> tuple[int, int]:
     """Items `begin, end` of one part: cuts are multiples of the grid."""
     blocks = -(-extent // grid)
     return min(extent, part * blocks // parts * grid), min(extent, (part + 1) * blocks // parts * grid)
+
+
+def matrices(steps: Sequence[Step]) -> dict[str, list[tuple[int, int]]]:
+    """buffer -> where its large matrices begin and end, in elements, as far as the steps read them."""
+    found: dict[str, set[tuple[int, int]]] = {}
+    for step in steps:
+        for array in step.arrays:
+            if array is not None and len(array[2]) > 1 and math.prod(array[2]) >= MATRIX and array[3] == "f32":
+                begin = array[1] // 4
+                found.setdefault(array[0], set()).add((begin, begin + math.prod(array[2])))
+    return {buffer: sorted(places) for buffer, places in found.items()}
+
+
+def pieces(step: Step, known: dict[str, list[tuple[int, int]]]) -> list[int]:
+    """Cuts 0, ..., extent between which each stretch is shared by all.
+
+    One pass updates many weights: each matrix is shared by itself, so that a member updates the same rows that it has read
+    in the products.  A line that both read has to be called back from the other's caches, which costs more than the update."""
+    cuts = {0, step.extent}
+    for array, item in zip(step.arrays, step.spec.arrays, strict=True):
+        if item.kind == "update" and array[2] == (step.extent,) and array[3] == "f32":
+            first = array[1] // 4
+            ends = {end - first for place in known.get(array[0], ()) for end in place}
+            cuts |= {end // step.grid * step.grid for end in ends if 0 < end < step.extent}
+    kept = [0]
+    for cut in sorted(cuts):
+        if min(cut - kept[-1], step.extent - cut) >= MATRIX:
+            kept.append(cut)
+    return [*kept, step.extent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +163,7 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
     items: list[list[tuple[int, int, int]]] = [[] for _ in range(members)]
     starts: list[list[int]] = [[] for _ in range(members)]
     ranges: dict[str, tuple[int, int]] = {}
-    names = {segment for segment, _, _ in groups}
+    names, known = {segment for segment, _, _ in groups}, matrices(steps)
     barriers = dict.fromkeys(names, 0)
     serial, expected = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for n, (segment, first, last) in enumerate(groups):
@@ -144,9 +176,7 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
                 items[member].append((-1, 0, 0))
         if wide[n]:
             for member, call, part in placed[n][0]:
-                begin, end = share(steps[call].extent, steps[call].grid, part, parts[call])
-                if begin < end:
-                    items[member].append((call, begin, end))
+                items[member] += _items(call, steps[call], known, part, parts[call])
         else:
             items[0] += [(call, 0, steps[call].extent) for call in range(first, last) if steps[call].extent]
             for call in range(first, last):
@@ -158,6 +188,16 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
         starts[member].append(len(items[member]))
     return Arrangement(members, [(first, last, ns) for (_, first, last), ns in zip(groups, alone, strict=True)], ranges,
                        items, starts, list(parts), barriers, serial, expected)
+
+
+def _items(call: int, step: Step, known: dict[str, list[tuple[int, int]]], part: int, parts: int) -> list[tuple[int, int, int]]:
+    """(call, begin, end) of one part, in each of the step's pieces."""
+    cuts, found = pieces(step, known), []
+    for first, last in itertools.pairwise(cuts):
+        begin, end = share(last - first, step.grid, part, parts)
+        if begin < end:
+            found.append((call, first + begin, first + end))
+    return found
 
 
 def candidates(most: int) -> list[int]:

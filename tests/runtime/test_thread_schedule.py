@@ -95,5 +95,21 @@ def test_calls_that_cannot_be_split_are_spread():
     assert [[call for call, _, _ in items] for items in made.items] == [[0], [3, 1, 2]]
 
 
+def test_an_update_of_many_weights_is_cut_where_matrices_begin():
+    """So that each member updates the rows that it reads in the products, and no lines that the other reads."""
+    b = Builder()
+    x, bias = b.leaf("x", "inputs", 4, 512), b.leaf("bias", "weights", 64)
+    first, second = b.leaf("first", "weights", 512, 192), b.leaf("second", "weights", 512, 64)
+    b.call("multiply", x, first, None, b.array("arena", 4, 192))
+    b.call("multiply", x, second, None, b.array("arena", 4, 64))
+    whole = type(x)("weights", 0, (64 + 512 * 256,))
+    b.call("sgd", type(x)("gradients", 0, whole.shape), type(x)("status", 0, (1,), "i64"), whole, scalars=(0.1,))
+    made = arrange(b.program().steps, [1e4, 1e4, 1e5], 2)
+    at = [[(begin, end) for call, begin, end in items if call == 2] for items in made.items]
+    begins = 64 + 512 * 192                     # where the second matrix begins; the bias goes with the first one
+    assert at == [[(0, 49_152), (begins, begins + 256 * 64)], [(49_152, begins), (begins + 256 * 64, begins + 512 * 64)]]
+    assert bias.shape == (64,)
+
+
 def test_candidates_reach_the_limit():
     assert candidates(1) == [] and candidates(2) == [2] and candidates(5) == [2, 3, 4, 5] and candidates(16)[-1] == 16

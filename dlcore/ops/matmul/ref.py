@@ -68,5 +68,7 @@ CASES += [
     dense_case("sequence", (3, 7, 16), 5, "tanh", twice=True),
     dense_case("packed", (131, 500), 270, "relu"),
     dense_case("deep", (131, 1100), 140, "relu"),
+    dense_case("halves", (13, 1100), 140, "relu"),
+    dense_case("halves-sigmoid", (29, 601), 230, "sigmoid", bias=False),
     dense_case("packed-gelu", (13, 500), 270, "gelu"),
 ]
