@@ -116,9 +116,10 @@ class Stop(Callback):
             self.session.interrupt()
 
 
-def test_a_resumed_training_gives_the_same_bits(bccd, tmp_path):
+@pytest.mark.parametrize("augment", ["flip,zoom=0.3", "mosaic,flip,zoom=0.3"])
+def test_a_resumed_training_gives_the_same_bits(bccd, tmp_path, augment):
     def model():
-        return Detector.of("yolo-tiny", **SMALL)
+        return Detector.of("yolo-tiny", **SMALL, augment=augment)
 
     def backup(name):
         return BackupAndRestore(tmp_path / name, save_freq=1, delete_checkpoint=False)
@@ -139,6 +140,8 @@ def test_parameters_of_no_use(bccd):
                   {"attention": 1}, {"overlap": -0.1}):
         with pytest.raises(UsageError):
             Detector(**{**SMALL, **wrong}).fit(bccd.train)
+    with pytest.raises(UsageError, match="pictures with boxes"):
+        dl.ImageClassifier(augment="mosaic").fit(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1])
     with pytest.raises(UsageError, match="one answer for each row"):
         dl.cross_validate(Detector(**SMALL), bccd.train, folds=2)
     with pytest.raises(UsageError, match="no detector"):
