@@ -48,7 +48,7 @@ class Threshold(click.ParamType):
               help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read or are missing, and count them.")
 @options.require_option
 @options.machine
 @options.common

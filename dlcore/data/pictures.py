@@ -77,7 +77,7 @@ class Faults:
                 "the image is cut short, damaged or no image",
                 where=str(self.path),
                 got=str(error).partition(" <_io.")[0][:200],
-                hint="dlcore train --skip-bad leaves such files out",
+                hint="--skip-bad leaves such files out",
             ) from error
 
 

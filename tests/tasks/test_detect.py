@@ -223,6 +223,10 @@ def damaged_copy(tmp_path):
     return copy, names
 
 
+def picture_of(folder, name):
+    return (folder / "JPEGImages" / f"{name}.jpg").read_bytes()
+
+
 def test_bad_data_is_named_or_counted(tmp_path, capsys):
     copy, names = damaged_copy(tmp_path)
     arguments = ["train", "detect", "--data", str(copy), "--epochs", "1", "--batch", "4", "--size", "32x48"]
@@ -235,6 +239,17 @@ def test_bad_data_is_named_or_counted(tmp_path, capsys):
     for note in ("1 damaged pictures left out", "1 x box outside its picture", "1 x picture without annotation",
                  "1 x degenerate box"):
         assert note in said
+    evaluate = ["evaluate", str(tmp_path / "b"), str(copy)]
+    assert run(evaluate) == 0                               # the damaged picture is none of the test part
+    name = (copy / "ImageSets" / "Main" / "test.txt").read_text().split()[1]
+    (copy / "JPEGImages" / f"{name}.jpg").write_bytes(picture_of(copy, name)[:1500])
+    capsys.readouterr()
+    assert run(evaluate) == 4
+    said = capsys.readouterr().err
+    assert f"{name}.jpg" in said and "--skip-bad" in said
+    assert run([*evaluate, "--skip-bad", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["rows"] == 3 and "1 damaged pictures left out (first: " in said.err and name in said.err
     assert run(["predict", str(tmp_path / "b"), str(copy / "JPEGImages")]) == 4
     assert names[0] in capsys.readouterr().err
     assert run(["predict", str(tmp_path / "b"), str(copy / "JPEGImages"), "--skip-bad"]) == 0
