@@ -23,6 +23,16 @@ def is_source(path: Path) -> bool:
     return path.suffix.lower() == ".json" if path.is_file() else bool(_files(path))
 
 
+def looks_like(path: Path) -> bool:
+    """Whether a json is COCO's by its first bytes, where another json could lie."""
+    files = [path] if path.is_file() else list(_files(path).values())
+    if not files or files[0].suffix.lower() != ".json":
+        return False
+    with files[0].open("rb") as file:
+        head = file.read(1 << 16).lstrip()
+    return head.startswith(b"{") and re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head) is not None
+
+
 def read(path: Path, faults: str, skip_bad: bool, classes: tuple[str, ...]) -> Parts:
     """See `read_detection`.  The classes are, without `classes`, the categories of the training part in the order of their ids."""
     files = {"train": path} if path.is_file() else _files(path)
