@@ -119,6 +119,10 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
     ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
     ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),
+    ("data", "header"): (
+        Annotated[Literal["auto", True, False], BeforeValidator(lambda value: repr(value) if type(value) is int else value)],
+        {"description": "whether the first row of csv and tsv names the columns: auto | true | false"},
+    ),
     ("data", "targets"): (list[str], {"description": "columns that are forecast; none: all"}),
     ("data", "columns"): (list[str], {"description": "columns that are taken; none: all but the times"}),
     ("data", "gaps"): (Literal["error", "fill", "ignore"], {"description": "where steps are missing: error | fill | ignore"}),
@@ -387,7 +391,7 @@ def _expectation(error: Any) -> str:
         "greater_than_equal": f"must be at least {given.get('ge', 0):g}",
         "less_than": f"must be below {given.get('lt', 0):g}",
         "less_than_equal": f"must be at most {given.get('le', 0):g}",
-        "literal_error": f"must be one of {given.get('expected')}",
+        "literal_error": f"must be one of {given.get('expected')}".replace("True or False", "true or false"),
     }
     return known.get(error["type"], error["msg"].lower())
 
