@@ -125,3 +125,17 @@ def test_json_values_are_plain():
 
     value = plain({"a": np.float32(1.5), "b": np.arange(2), "c": float("nan"), 3: (np.int64(4), True)})
     assert json.dumps(value) == '{"a": 1.5, "b": [0, 1], "c": null, "3": [4, true]}'
+
+
+def test_an_interrupt_in_a_weak_reference_s_callback_is_not_lost():
+    """Python prints and drops what such a callback raises: the command must end all the same."""
+    code = (
+        "import os, signal, time, weakref\nfrom dlcore.cli.main import catch_signals\ncatch_signals()\n"
+        "class Thing: pass\n"
+        "def gone(_):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(1)\n"
+        "thing = Thing()\nwatch = weakref.ref(thing, gone)\n"
+        "try:\n    del thing\n    print('dropped', flush=True)\n    time.sleep(20)\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["dropped", "interrupted"] and not done.stderr, done
