@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.cli.config import Draft, put_file, read_file, to_toml, validate
+from dlcore.cli.draft import Draft, put_file, validate
 from dlcore.cli.errors import unknown
+from dlcore.cli.toml_text import read_file, to_toml
 from dlcore.errors import UsageError
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from dlcore.cli import folds, lock, options, run_folder
 from dlcore.cli import plan as plans
-from dlcore.cli.config import to_toml
 from dlcore.cli.console import Console, number
 from dlcore.cli.errors import similar, writing
 from dlcore.cli.run_folder import RunFolder
 from dlcore.cli.space import Dimension, parse
+from dlcore.cli.toml_text import to_toml
 from dlcore.errors import DivergedError, Interrupted, UsageError
 from dlcore.tasks import recipe
 from dlcore.tasks.processes import in_processes
