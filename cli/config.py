@@ -1,27 +1,16 @@
-"""The configuration of a run: sections with known keys, all problems reported at once, written as commented TOML.
-
-Four sources, the later ones win: the task's defaults for the architecture, the preset, a configuration file, the command line
-(options, then `--set section.key=value`).
-"""
+"""The keys of a configuration: sections with what every task has, and what keys mean that several or single tasks have."""
 
 from __future__ import annotations
 
-import json
-import re
-import tomllib
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
-
-from dlcore.cli.errors import similar
-from dlcore.errors import ConfigError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 
-def _dashed(name: str) -> str:
+def dashed(name: str) -> str:
+    """As keys are written in files."""
     return name.replace("_", "-")
 
 
@@ -31,7 +20,7 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         allow_inf_nan=False,
-        alias_generator=_dashed,
+        alias_generator=dashed,
         validate_by_name=True,
         strict=True,
         protected_namespaces=(),
@@ -119,6 +108,10 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("data", "augment"): (str, {"description": "random changes of training images, such as crop,flip,rotate=10"}),
     ("data", "size"): (str, {"description": "of images, as 32 or 24x32; empty: the commonest"}),
     ("data", "skip-bad"): (bool, {"description": "leave out what cannot be read, and count it"}),
+    ("data", "header"): (
+        Annotated[Literal["auto", True, False], BeforeValidator(lambda value: repr(value) if type(value) is int else value)],
+        {"description": "whether the first row of csv and tsv names the columns: auto | true | false"},
+    ),
     ("data", "targets"): (list[str], {"description": "columns that are forecast; none: all"}),
     ("data", "columns"): (list[str], {"description": "columns that are taken; none: all but the times"}),
     ("data", "gaps"): (Literal["error", "fill", "ignore"], {"description": "where steps are missing: error | fill | ignore"}),
@@ -203,133 +196,10 @@ COMMENTS = {
     ("train", "min-lr"): "learning rate at the end",
     ("train", "beta-2"): "of AdamW",
 }
-LONGEST_SHOWN = 60  # of a value in a message
 SECTIONS: dict[str, type[Section]] = {"data": DataSection, "model": Section, "train": TrainSection, "run": RunSection}
 
 
-@dataclass
-class Value:
-    """A value and where it came from: a file's line, an option, `--set`, or a default."""
-
-    value: Any
-    source: str = ""
-
-
-@dataclass
-class Draft:
-    """A configuration being put together: sections of keys with their sources, and the problems met so far."""
-
-    task: str
-    sections: dict[str, dict[str, Value]] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-
-    def put(self, section: str, key: str, value: Any, source: str) -> None:
-        """Later values replace earlier ones."""
-        self.sections.setdefault(section, {})[key] = Value(value, source)
-
-    def put_below(self, section: str, key: str, value: Any, source: str) -> None:
-        """A value that counts only where there is none yet."""
-        self.sections.setdefault(section, {}).setdefault(key, Value(value, source))
-
-    def set(self, text: str) -> None:
-        """One `--set section.key=value`; the value is read as TOML, and as text where it is none."""
-        name, equals, value = text.partition("=")
-        section, dot, key = name.strip().partition(".")
-        if not (equals and dot and section and key):
-            self.problems.append(_problem("--set", text, "cannot be read: section.key=value is expected"))
-            return
-        self.put(section, key, toml_value(value), "--set")
-
-
-def toml_value(text: str) -> Any:
-    """`text` read as a TOML value; text that is none stands for itself."""
-    try:
-        values = tomllib.loads(f"x = {text}")
-    except tomllib.TOMLDecodeError:
-        return text.strip()
-    return values["x"] if len(values) == 1 else text.strip()
-
-
-def read_file(path: Path) -> tuple[dict[str, Any], dict[tuple[str, str], int]]:
-    """A TOML file and the line of each (section, key).  Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except FileNotFoundError:
-        guess = similar(path.name, [file.name for file in path.parent.glob("*.toml")])
-        hint = f"did you mean {str(path.with_name(guess))!r}?" if guess else "dlcore config init TASK -o FILE makes one"
-        raise ConfigError("no such configuration file", where=str(path), hint=hint) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
-        raise ConfigError(
-            "the configuration file cannot be read", where=str(path), expected="TOML, as UTF-8", got=str(fault)
-        ) from None
-    return values, _lines(text)
-
-
-def _lines(text: str) -> dict[tuple[str, str], int]:
-    section, lines = "", {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if head := re.match(r"\s*\[\s*([\w-]+)\s*\]", line):
-            section = head[1]
-            lines[section, ""] = number
-        elif key := re.match(r'\s*"?([\w-]+)"?\s*=', line):
-            lines[section, key[1]] = number
-    return lines
-
-
-def put_file(draft: Draft, path: Path) -> None:
-    """Add what a configuration file says; its `task` must be the draft's."""
-    values, lines = read_file(path)
-    for section, content in values.items():
-        if isinstance(content, dict):
-            for key, value in content.items():
-                draft.put(section, key, value, f"{path.name}:{lines.get((section, key), '?')}")
-        elif section != "task":
-            draft.problems.append(
-                _problem(f"{path.name}:{lines.get(('', section), '?')}", section, "stands in no section")
-            )
-
-
-def validate(draft: Draft, defaults: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The checked sections {"data": ..., "model": ..., "train": ..., "run": ...}.
-
-    `defaults` (section -> key -> default) holds the keys that the task and its architecture add to those every task has.
-    Raises ConfigError with every problem there is.
-    """
-    kinds = {section: _section_of(section, base, defaults.get(section, {})) for section, base in SECTIONS.items()}
-    checked: dict[str, dict[str, Any]] = {}
-    names = {section: [_dashed(name) for name in kind.model_fields] for section, kind in kinds.items()}
-    for section in SECTIONS:
-        content = draft.sections.get(section, {})
-        try:
-            checked[section] = kinds[section](**{key: item.value for key, item in content.items()}).model_dump(
-                by_alias=True
-            )
-        except ValidationError as fault:
-            for error in fault.errors():
-                draft.problems.append(_explain(section, error, content, names))
-    draft.problems += _combinations(draft, checked)
-    keys = [f"{section}.{_dashed(key)}" for section, kind in kinds.items() for key in kind.model_fields]
-    for section in draft.sections.keys() - kinds.keys():
-        for key, item in draft.sections[section].items():
-            draft.problems.append(
-                _problem(
-                    item.source,
-                    f"{section}.{key}",
-                    "unknown section",
-                    similar(f"{section}.{key}", keys) or similar(section, kinds),
-                )
-            )
-    if draft.problems:
-        count = len(draft.problems)
-        raise ConfigError(
-            f"{count} problem{'s' * (count > 1)} in the configuration, nothing was started\n"
-            + "\n".join(draft.problems)
-        )
-    return checked
-
-
-def _section_of(section: str, base: type[Section], defaults: Mapping[str, Any]) -> type[Section]:
+def section_of(section: str, base: type[Section], defaults: Mapping[str, Any]) -> type[Section]:
     """`base` with one more field per default; its type is that of SHARED, or the default's."""
     fields: dict[str, Any] = {}
     for key, default in defaults.items():
@@ -353,74 +223,11 @@ def _kind(default: Any) -> Any:
     return type(default)
 
 
-def _explain(section: str, error: Any, content: Mapping[str, Value], names: Mapping[str, list[str]]) -> str:
-    key = str(error["loc"][0])
-    item = content.get(key, Value(None))
-    name = f"{section}.{key}"
-    if error["type"] == "extra_forbidden":
-        guess = similar(key, names[section])
-        elsewhere = [place for place in names if key in names[place]]
-        place = elsewhere[0] if elsewhere and not guess else section
-        return _problem(item.source, name, "unknown key", f"{place}.{guess or key}" if guess or elsewhere else "")
-    if error["type"] == "missing":
-        return _problem("", name, "is missing")
-    guess = similar(item.value, re.findall(r"'([^']*)'", error["msg"])) if isinstance(item.value, str) else ""
-    shown = json.dumps(item.value, default=str, ensure_ascii=False)
-    if len(shown) > LONGEST_SHOWN:
-        shown = shown[:LONGEST_SHOWN] + "..."
-    which = f"item {error['loc'][1] + 1} " if len(error["loc"]) > 1 and isinstance(error["loc"][1], int) else ""
-    return _problem(item.source, f"{name} = {shown}", which + _expectation(error), guess)
-
-
-def _expectation(error: Any) -> str:
-    """What a value must be, from pydantic's kind of error."""
-    given = error.get("ctx", {})
-    known = {
-        "int_type": "must be a whole number",
-        "int_from_float": "must be a whole number",
-        "float_type": "must be a number",
-        "finite_number": "must be a finite number",
-        "string_type": "must be text",
-        "bool_type": "must be true or false",
-        "list_type": "must be a list, such as [64, 32]",
-        "greater_than": f"must be above {given.get('gt', 0):g}",
-        "greater_than_equal": f"must be at least {given.get('ge', 0):g}",
-        "less_than": f"must be below {given.get('lt', 0):g}",
-        "less_than_equal": f"must be at most {given.get('le', 0):g}",
-        "literal_error": f"must be one of {given.get('expected')}",
-    }
-    return known.get(error["type"], error["msg"].lower())
-
-
-def _combinations(draft: Draft, checked: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Settings that are fine one by one and do not go together."""
-    data = checked.get("data", {})
-    given = draft.sections.get("data", {})
-    folds, kind = data.get("folds", 0), data.get("fold-kind", "auto")
-    wrong = []
-    if folds == 1:
-        wrong.append(("folds", "must be 0, or at least 2"))
-    if data.get("group") and data.get("time-order"):
-        wrong.append(("time-order", "does not go with data.group: folds go by one of them"))
-    if not folds:
-        wrong += [(key, "needs data.folds") for key in ("group", "time-order") if data.get(key)]
-        wrong += [("fold-kind", "needs data.folds")] if kind != "auto" else []
-    elif "group" in kind and not data.get("group"):
-        wrong.append(("fold-kind", "needs data.group, the column of the groups"))
-    elif data.get("group") and kind not in ("auto", "group", "stratified-group"):
-        wrong.append(("group", f"does not go with folds of kind {kind}"))
-    elif data.get("time-order") and kind not in ("auto", "time"):
-        wrong.append(("time-order", f"does not go with folds of kind {kind}"))
-    return [
-        _problem(given[key].source if key in given else "", f"data.{key} = {json.dumps(data[key])}", why) for key, why in wrong
-    ]
-
-
 def json_schema(task: str, defaults: Mapping[str, Mapping[str, Any]], architectures: list[str]) -> dict[str, Any]:
     """The JSON schema of a task's configuration file."""
     sections = {}
     for section, base in SECTIONS.items():
-        made = _section_of(section, base, defaults.get(section, {})).model_json_schema(by_alias=True)
+        made = section_of(section, base, defaults.get(section, {})).model_json_schema(by_alias=True)
         made["title"] = section
         if section == "model":
             made["properties"] = {"arch": {"enum": architectures}, "preset": {"type": "string"}, **made.get("properties", {})}
@@ -433,38 +240,3 @@ def json_schema(task: str, defaults: Mapping[str, Mapping[str, Any]], architectu
         "required": ["task"],
         "additionalProperties": False,
     }
-
-
-def _problem(source: str, what: str, why: str, guess: str = "") -> str:
-    return f"  {source:<15} {what:<28} {why}" + (f"; did you mean {guess}?" if guess else "")
-
-
-def to_toml(task: str, sections: Mapping[str, Mapping[str, Any]], header: str = "") -> str:
-    """Sections as TOML, each known key with its comment."""
-    lines = [f"# {header}"] if header else []
-    lines.append(f"task = {to_text(task)}")
-    for section, values in sections.items():
-        kind = SECTIONS.get(section, Section)
-        notes = {_dashed(name): info.description for name, info in kind.model_fields.items()}
-        notes |= {key: text for (place, key), text in COMMENTS.items() if place == section}
-        notes |= {key: options["description"] for (place, key), (_, options) in SHARED.items() if place == section}
-        lines += ["", f"[{section}]"]
-        for key, value in values.items():
-            text = f"{key if re.fullmatch(r'[A-Za-z0-9_-]+', key) else to_text(key)} = {to_text(value)}"
-            lines.append(f"{text:<32} # {notes[key]}" if notes.get(key) else text)
-    return "\n".join(lines) + "\n"
-
-
-def to_text(value: Any) -> str:
-    """A value as TOML writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(to_text, value)) + "]"
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{to_text(str(key))} = {to_text(item)}" for key, item in value.items()) + "}"
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

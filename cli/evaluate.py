@@ -48,7 +48,8 @@ class Threshold(click.ParamType):
               help="Translations followed at a time; 1 takes the likeliest.")
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
-@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read, and count them.")
+@click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read or are missing, and count them.")
+@options.header
 @options.require_option
 @options.machine
 @options.common
@@ -66,6 +67,7 @@ def command(
     seed: int,
     report: bool,
     skip_bad: bool,
+    header: bool | None,
     require: tuple[str, ...],
     device: str,
     threads: int | None,
@@ -81,16 +83,14 @@ def command(
     dlcore evaluate runs/image-classify mnist/ --worst 5 --require "accuracy>=0.98"
     """
     from dlcore.cli import measuring
-    from dlcore.cli.model import has_labels, open_task, say_notes
+    from dlcore.cli.model import has_labels, open_task, reading, say_notes
 
     wanted = options.requirements(require)
     options.use_threads(threads)
     estimator, task = open_task(model)
     options.use_beam(estimator, beam)
-    if skip_bad and "skip-bad" not in task.defaults("")["data"]:
-        raise UsageError("this task reads no images", where="--skip-bad", got=task.name, hint="leave it out")
-    skipping: dict[str, Any] = {"skip_bad": True} if skip_bad else {}
-    part = task.read(data, label_col=label_col, text_col=text_col, like=estimator, **skipping).held_out()
+    told = reading(task, skip_bad, header)
+    part = task.read(data, label_col=label_col, text_col=text_col, like=estimator, **told).held_out()
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
     say_notes(console, part.notes)
     if has_labels(estimator):

@@ -87,7 +87,7 @@ def folder(loaded: Any, model: str, out: str, data: str, as_json: bool) -> None:
 
 def tested_on(model: str) -> str:
     """The data that a run folder names for its test, where they still are; else ""."""
-    from dlcore.cli.config import read_file
+    from dlcore.cli.toml_text import read_file
 
     config = Path(model) / "config.toml"
     if not config.is_file():

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.cli.config import to_toml
 from dlcore.cli.errors import unreadable
+from dlcore.cli.toml_text import to_toml
 from dlcore.errors import ConfigError
 
 if TYPE_CHECKING:

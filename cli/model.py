@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcore.cli.console import Console
 from dlcore.cli.run_folder import model_path
-from dlcore.errors import ModelFileError
+from dlcore.errors import ModelFileError, UsageError
 
 if TYPE_CHECKING:
     from dlcore.tasks.task import Task
@@ -32,6 +32,16 @@ def open_task(argument: str) -> tuple[Any, Task]:
             hint="use dlcore.load in Python, or train with dlcore train",
         )
     return estimator, TASKS[name]
+
+
+def reading(task: Task, skip_bad: bool = False, header: bool | None = None) -> dict[str, Any]:
+    """What options say to the task's `read`.  Raises UsageError where it does not listen to them."""
+    known = task.defaults("")["data"]
+    if skip_bad and "skip-bad" not in known:
+        raise UsageError("this task reads no images", where="--skip-bad", got=task.name, hint="leave it out")
+    if header is not None and "header" not in known:
+        raise UsageError("this task reads no tables whose header can be told", where="--header", got=task.name, hint="leave it out")
+    return ({"skip_bad": True} if skip_bad else {}) | ({} if header is None else {"header": header})
 
 
 def has_labels(estimator: Any) -> bool:

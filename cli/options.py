@@ -160,6 +160,12 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     return device(command)
 
 
+def header(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--header and --no-header, None where neither is given."""
+    told = "The first row of csv and tsv names the columns, or does not.  [default: by what it looks like]"
+    return click.option("--header/--no-header", default=None, help=told)(command)
+
+
 def use_beam(estimator: Any, beam: int | None) -> None:
     """Tell a model that searches how many results to follow."""
     if beam is not None:

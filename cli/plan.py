@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcore.cli.config import Draft, put_file, read_file, to_toml, validate
+from dlcore.cli.draft import Draft, put_file, validate
 from dlcore.cli.errors import unknown
+from dlcore.cli.toml_text import read_file, to_toml
 from dlcore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ KEYS = {
     "augment": ("data", "augment"),
     "size": ("data", "size"),
     "skip_bad": ("data", "skip-bad"),
+    "header": ("data", "header"),
     "input": ("data", "input"),
     "horizon": ("data", "horizon"),
     "target": ("data", "targets"),
@@ -92,6 +94,7 @@ class Plan:
         told = {key: data[key] for key in COLUMNS}
         told |= {key: data[key] for key in READER_KEYS if data.get(key)}
         told |= {f"{key}-col": data[key] for key in LANGUAGES if data.get(key)}
+        told |= {HEADER: data[HEADER]} if HEADER in data else {}
         if data.get("test-split") and not data["test"]:
             told["test-split"] = data["test-split"]
         return {key.replace("-", "_"): value for key, value in told.items()}
@@ -120,7 +123,7 @@ FOLDING = {("data", key) for key in ("folds", "fold-kind", "group", "time-order"
 COLUMNS = ("label-col", "text-col")
 # keys that only some tasks have, for their `read`
 READER_KEYS = ("size", "skip-bad", "time-col", "columns", "gaps", "split")
-LANGUAGES = ("source", "target")            # what both the reader and the estimator are told
+LANGUAGES, HEADER = ("source", "target"), "header"      # what both the reader and the estimator are told
 READING = FILES | FOLDING | {("data", key) for key in (*COLUMNS, *READER_KEYS)}
 
 

@@ -48,6 +48,7 @@ from dlcore.errors import UsageError
 @click.option(
     "--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at."
 )
+@options.header
 @options.machine
 @options.common
 @click.pass_context
@@ -64,6 +65,7 @@ def command(
     text: str | None,
     beam: int | None,
     attention: str | None,
+    header: bool | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -72,7 +74,7 @@ def command(
 
     Several files are read one after another: dlcore predict runs/image-classify photos/*.jpg
     """
-    from dlcore.cli.model import open_task, say_notes
+    from dlcore.cli.model import open_task, reading, say_notes
     from dlcore.data.dataset import together
 
     if proba and top_k:
@@ -84,6 +86,7 @@ def command(
     options.use_threads(threads)
     estimator, task = open_task(model)
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
+    told = reading(task, header=header)
     if hasattr(estimator, "detect"):
         others = {"--proba": proba, "--top-k": top_k, "--text": text, "--beam": beam, "--attention": attention}
         for option, value in others.items():
@@ -108,7 +111,7 @@ def command(
     if save is not None and not hasattr(estimator, "picture"):
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
     options.use_beam(estimator, beam)
-    part = given(text, data, estimator, task)
+    part = given(text, data, estimator, task, told)
     say_notes(console, (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ())))
     if attention is not None:
         draw(attention, estimator, task.name, part.x)
@@ -150,12 +153,12 @@ def detect(
         _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
 
 
-def given(text: str | None, data: tuple[str, ...], estimator: Any, task: Any) -> Any:
-    """What is to be predicted: every INPUT, or the one text of --text."""
+def given(text: str | None, data: tuple[str, ...], estimator: Any, task: Any, told: dict[str, Any]) -> Any:
+    """What is to be predicted: every INPUT, or the one text of --text.   told: to the task's `read`."""
     from dlcore.data.dataset import Dataset, together
 
     if text is None:
-        return together([task.read(source, labelled=False, like=estimator).held_out() for source in data or ("-",)])
+        return together([task.read(source, labelled=False, like=estimator, **told).held_out() for source in data or ("-",)])
     import numpy as np
 
     from dlcore.errors import DataError

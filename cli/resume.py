@@ -132,7 +132,7 @@ def use_level(known: dict[str, Any], different_bits: bool) -> None:
 def check_config(known: dict[str, Any], chosen: Plan, folder: RunFolder) -> None:
     """ConfigError where a setting that bits depend on was changed since the run began."""
     from dlcore.cli import lock
-    from dlcore.cli.config import to_text
+    from dlcore.cli.toml_text import to_text
 
     expected = known["run"].get("config")
     if expected is not None and expected != lock.config_hash(chosen):

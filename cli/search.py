@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from dlcore.cli import folds, lock, options, run_folder
 from dlcore.cli import plan as plans
-from dlcore.cli.config import to_toml
 from dlcore.cli.console import Console, number
 from dlcore.cli.errors import similar, writing
 from dlcore.cli.run_folder import RunFolder
 from dlcore.cli.space import Dimension, parse
+from dlcore.cli.toml_text import to_toml
 from dlcore.errors import DivergedError, Interrupted, UsageError
 from dlcore.tasks import recipe
 from dlcore.tasks.processes import in_processes
@@ -29,7 +29,7 @@ from dlcore.training.monitor import Monitor
 
 TRIALS = 20  # where neither time nor trials were limited
 STUDY, BASE, TABLE, NAME = "study.db", "tune.toml", "trials.csv", "dlcore"
-SMALL = ("loss", "rmse", "mae", "mse", "error", "perplexity")  # metrics whose name ends so are better when smaller
+SMALL = ("loss", "rmse", "mae", "mse", "error", "perplexity", "fid")  # metrics whose name ends so are better when smaller
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Search:
     preset: str | None
     space: dict[str, Dimension]
     metric: str
+    after: bool = False  # the metric is no epoch's: `evaluate` says it of a trained model
 
     def plan(self, values: Mapping[str, Any] | None = None) -> plans.Plan:
         """The checked configuration with these settings in it."""
@@ -112,29 +113,38 @@ def started(
             "a search compares trials on the rows kept for validation, not on folds", where="data.folds", hint="leave it out"
         )
     dimensions = parse(getattr(base.task, "space", {}), space)
-    metric = metric or "val_loss"
-    trial = Search(RunFolder(Path()), task, given, settings, arch, preset, dimensions, metric)
+    trial = Search(RunFolder(Path()), task, given, settings, arch, preset, dimensions, "")
     for key, dimension in dimensions.items():  # every setting is one that the task has, and may take these values
         for value in dimension.extremes():
             trial.plan({key: value})
     place = run_folder.choose(out, f"{base.task.name}-tune")
     parts = base.task.read(base.sections["data"]["train"], **base.reading())
-    check_metric(metric, recipe.measured(base.task.create(parts.train, base.arch, **base.options())))
+    metric, after = chosen_metric(metric, base.task.create(parts.train, base.arch, **base.options()), parts.train.y)
     text = lock.text(base, {source: lock.data_hash(source) for source in lock.sources(base)})
     folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
-    own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric}}
+    own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric, "after": after}}
     with writing(folder.path / BASE):
         (folder.path / BASE).write_text(to_toml(base.task.name, own, header="what dlcore tune searches"), encoding="utf-8")
         (folder.path / "base.toml").write_text(base.toml(), encoding="utf-8")
-    return Search(folder, task, given, settings, arch, preset, dimensions, metric)
+    return Search(folder, task, given, settings, arch, preset, dimensions, metric, after)
 
 
-def check_metric(metric: str, known: Sequence[str]) -> None:
-    """UsageError for a metric that no epoch will have, where they are known."""
-    if known and metric not in known:
-        guess = similar(metric, known)
-        raise UsageError(f"no metric is called {metric!r}", where="--metric", expected=", ".join(known),
+def chosen_metric(metric: str | None, estimator: Any, y: Any) -> tuple[str, bool]:
+    """(what trials are compared by, whether it is measured after the training).  UsageError for one that there will not be, where
+    they are known, and where there is none to choose by default."""
+    known = recipe.measured(estimator)
+    after = estimator.measured_after(y) if hasattr(estimator, "measured_after") else []
+    if metric is None and (after or not known or "val_loss" in known):
+        return (after[0], True) if after else ("val_loss", False)
+    if metric is None:
+        raise UsageError("nothing is measured that trials are compared by where no metric is named", where="--metric",
+                         expected=", ".join(known), hint="--metric NAME; or rows to validate on (--val-split)"
+                         if "loss" in known else "--metric NAME; images with labels, or a judge, can be compared by their FID")
+    if known and metric not in (*known, *after):
+        guess = similar(metric, (*known, *after))
+        raise UsageError(f"no metric is called {metric!r}", where="--metric", expected=", ".join((*after, *known)),
                          hint=f"did you mean {guess!r}?" if guess else "")
+    return metric, metric in after
 
 
 def resumed(
@@ -159,7 +169,9 @@ def resumed(
                          hint="leave them out, or start a new search")
     own = tomllib.loads((folder / BASE).read_text(encoding="utf-8"))
     dimensions = {key: Dimension.parse(key, text) for key, text in own["space"].items()}
-    return Search(RunFolder(folder), str(folder / "base.toml"), {}, (), None, None, dimensions, own["search"]["metric"])
+    chosen = own["search"]
+    return Search(RunFolder(folder), str(folder / "base.toml"), {}, (), None, None, dimensions, chosen["metric"],
+                  bool(chosen.get("after", False)))
 
 
 def run(console: Console, search: Search, budget: Budget, workers: int) -> dict[str, Any]:
@@ -213,6 +225,8 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
         try:
             estimator = candidate.task.create(parts.train, candidate.arch, **candidate.options())
             estimator.fit(parts.train, callbacks=[watch])
+            if search.after:
+                watch.value = float(estimator.evaluate(parts.train)[search.metric])
             if budget.size is not None:
                 watch.check_file(estimator, search.folder.path / f".trial-{trial.number}.dlc")
             state = "done"
@@ -250,6 +264,9 @@ class _Watch(Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         logs = logs or {}
+        if self.search.after:
+            self.epochs += 1
+            return
         if self.search.metric not in logs:
             raise UsageError(f"no metric is called {self.search.metric!r}", expected=", ".join(logs), where="--metric")
         self.epochs += 1

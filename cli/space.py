@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcore.cli.config import toml_value
+from dlcore.cli.toml_text import toml_value
 from dlcore.errors import UsageError
 
 FORM = "train.lr=1e-4..1e-2:log, train.batch=32,64,128 or model.hidden=[[64], [128, 64]]"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--size", metavar="HxW", help="Bring images to this size, as 32 or 24x32.  [default: the commonest]")
 @click.option("--skip-bad", is_flag=True, default=None, help="Leave out images that cannot be read, and count them.")
+@options.header
 @click.option("--input", type=Whole(min=1), metavar="STEPS", help="Steps of a series that are seen.")
 @click.option("--horizon", type=Whole(min=1), metavar="STEPS", help="Steps of a series that are forecast.")
 @click.option("--target", multiple=True, metavar="COLUMN", callback=options.as_list, help="Column to forecast; may be repeated.")

@@ -33,7 +33,7 @@ from dlcore.errors import UsageError
     metavar="KEY=VALUES",
     help="What is tried: train.lr=1e-4..1e-2:log, train.batch=32,64, or none; may be repeated.  [default: the task's]",
 )
-@click.option("--metric", metavar="NAME", help="What is compared.  [default: val_loss]")
+@click.option("--metric", metavar="NAME", help="What is compared.  [default: val_loss; of gan: fid]")
 @click.option("--out", metavar="FOLDER", help="Run folder; must not exist or be empty.  [default: runs/TASK-tune]")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="A setting that no trial changes.")
 @options.machine

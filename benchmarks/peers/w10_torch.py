@@ -3,31 +3,12 @@
 from worker import args, serve  # isort: skip
 
 import torch
-from torch import nn
+from gan_models import networks
 from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
 torch.set_num_threads(args.threads)
 torch.set_num_interop_threads(1)
-generator = nn.Sequential(
-    nn.Linear(100, 6272),
-    nn.BatchNorm1d(6272),
-    nn.ReLU(),
-    nn.Unflatten(1, (128, 7, 7)),
-    nn.ConvTranspose2d(128, 64, 4, 2, 1),
-    nn.BatchNorm2d(64),
-    nn.ReLU(),
-    nn.ConvTranspose2d(64, 1, 4, 2, 1),
-    nn.Tanh(),
-)
-discriminator = nn.Sequential(
-    nn.Conv2d(1, 64, 4, 2, 1),
-    nn.LeakyReLU(0.2),
-    nn.Conv2d(64, 128, 4, 2, 1),
-    nn.BatchNorm2d(128),
-    nn.LeakyReLU(0.2),
-    nn.Flatten(),
-    nn.Linear(6272, 1),
-)
+generator, discriminator = networks(100)
 x = torch.randn(args.batch, 1, 28, 28)
 if args.mode != "fused":
     generator, discriminator = (net.to(memory_format=torch.channels_last) for net in (generator, discriminator))

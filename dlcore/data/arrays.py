@@ -71,6 +71,9 @@ def _find(archive: np.lib.npyio.NpzFile, names: tuple[tuple[str, str], ...], pat
                     raise DataError("images and answers do not fit together", where=f"{path}, {held[y_name]}",
                                     expected=f"{len(x):,} answers", got=str(y.shape), hint="one label for each image: one-hot "
                                     "rows become labels by y.argmax(axis=1)" if y.ndim == 2 and len(y) == len(x) else "")
-            note = f"{part}: {len(x):,} images of {'x'.join(map(str, x.shape[1:]))}, {x.dtype}, from {path.name}"
-            return Dataset(x, y, str(path), (note,))
+            notes = [f"{part}: {len(x):,} images of {'x'.join(map(str, x.shape[1:]))}, {x.dtype}, from {path.name}"]
+            if x.ndim == 4 and x.shape[3] > 4 and x.shape[1] in (1, 3):
+                notes.append(f"taken as {x.shape[3]} channels of {x.shape[1]}x{x.shape[2]}; if channels come first, "
+                             "np.moveaxis(x, 1, 3) brings them behind")
+            return Dataset(x, y, str(path), tuple(notes))
     return None

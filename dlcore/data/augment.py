@@ -46,6 +46,7 @@ OPTIONS = {
     "hue": _Option(0.05, 0, 0.5, "hue moved by up to this part of a turn; colour images only"),
     "cutout": _Option(0.25, 0, 4096, "a square of so many pixels set to 0 (below 1: a share of the height)"),
     "mixup": _Option(0.2, 0, 100, "two images and their labels mixed, shares drawn from Beta(mixup, mixup)"),
+    "mosaic": _Option(0.5, 0, 1, "joined with three other pictures, boxes included, with this probability; detectors only"),
     "fill": _Option(0, 0, 255, "the value around an image that is moved, of 255"),
 }
 _PIXELS = ("crop", "cutout")
@@ -71,6 +72,7 @@ class Augment:
     hue: float = 0
     cutout: float = 0
     mixup: float = 0
+    mosaic: float = 0
     fill: float = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +86,12 @@ class Augment:
             if field.name in _PIXELS and value > 1 and value != int(value):
                 raise UsageError(f"augment: {field.name} = {value!r} is neither pixels nor a share",
                                  expected="a whole number, or below 1")
+
+    def check_images(self) -> None:
+        """Raises `UsageError` for what only pictures with boxes can be put to."""
+        if self.mosaic:
+            raise UsageError("augment: mosaics are for pictures with boxes", got=f"mosaic={self.mosaic:g}",
+                             hint="leave out mosaic; mixup mixes images and their labels")
 
     @staticmethod
     def parse(text: str) -> Augment:
@@ -167,6 +175,7 @@ class AugmentedImages(Source):
     def __init__(self, x: Any, y: Any, augment: Augment, *, weight: Any = None, scale: float | None = None,
                  mean: Any = 0.0, std: Any = 1.0, peak: float | None = None, shape: tuple[int, ...] | None = None,
                  index: np.ndarray | None = None):
+        augment.check_images()
         images = np.ascontiguousarray(x)
         if images.ndim not in (3, 4) or images.dtype.kind not in "biuf":
             raise DataError("augmentation takes images", expected="(N, H, W) or (N, H, W, C)", got=f"{images.dtype} {images.shape}")

@@ -327,7 +327,7 @@ def _from_pictures(
     from dlcore.data.image_folder import list_folder, list_table, part_folders
     from dlcore.data.pictures import choose_shape, read_pictures
 
-    listing = list_table(source, label_col) if kind == "paths" else list_folder(part_folders(source)[0])
+    listing = list_table(source, label_col, may_miss=skip_bad) if kind == "paths" else list_folder(part_folders(source)[0])
     chosen = choose_shape(listing.files, size, skip_bad)
     with CacheWriter(path, np.uint8, chosen.shape, about) as writer:
         for begin in range(0, len(listing.files), 256):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ FEW, UNBALANCED, LEAK = 20, 50, 0.01
 
 
 @dataclass
-class _Part:
+class Part:
     """names: places of the pictures; keys: digests of their pixels, None for broken ones."""
 
     name: str
@@ -30,39 +31,65 @@ class _Part:
     keys: list[bytes | None]
 
 
+@dataclass
+class Looked:
+    """What files of pictures hold, each decoded.  keys, sizes: one for each file, None where it is broken; reasons: why, by number;
+    odd: turned, of 16 bits or with a palette; plain: of one colour."""
+
+    keys: list[bytes | None] = field(default_factory=list)
+    sizes: list[tuple[int, int] | None] = field(default_factory=list)
+    reasons: dict[int, str] = field(default_factory=dict)
+    odd: list[int] = field(default_factory=list)
+    plain: list[int] = field(default_factory=list)
+
+
+def look_through(files: Sequence[Path]) -> Looked:
+    """Decodes every file; broken ones raise nothing."""
+    looked = Looked()
+    for i, path in enumerate(files):
+        try:
+            head, pixels = read_head(path), decode(path, True)
+        except DataError as error:
+            looked.reasons[i] = error.got or error.message
+            looked.keys.append(None)
+            looked.sizes.append(None)
+            continue
+        looked.sizes.append(head.size)
+        looked.keys.append(_digest(pixels))
+        if head.turned or head.mode == "P" or head.mode.startswith("I"):
+            looked.odd.append(i)
+        if (pixels == pixels[0, 0]).all():
+            looked.plain.append(i)
+    return looked
+
+
+def add_broken(report: Report, part: Part, looked: Looked) -> None:
+    """Findings about files that cannot be read."""
+    if looked.reasons:
+        message = f"{plural(len(looked.reasons), 'picture')} cannot be read"
+        report.add("DL-D20", ERROR, message, part.source, _places(part, list(looked.reasons)), list(looked.reasons.values()))
+
+
+def add_odd(report: Report, part: Part, looked: Looked) -> None:
+    """Findings about pictures that are stored in another way than most."""
+    if looked.odd:
+        report.add(
+            "DL-D24",
+            NOTE,
+            f"{plural(len(looked.odd), 'picture is', 'pictures are')} turned by EXIF, of 16 bits or with a palette",
+            part.source,
+            _places(part, looked.odd),
+        )
+
+
 def check_folder(listings: Mapping[str, tuple[str, Listing]]) -> Report:
     """Pictures in files: every one is decoded.  Broken ones are errors of the report, not exceptions."""
     report, parts = Report(), []
     for name, (source, listing) in listings.items():
-        keys: list[bytes | None] = []
-        sizes: Counter[tuple[int, int]] = Counter()
-        bad: list[int] = []
-        odd: list[int] = []
-        plain: list[int] = []
-        reasons: list[str] = []
-        head_sizes: list[tuple[int, int] | None] = []
-        for i, path in enumerate(listing.files):
-            try:
-                head, pixels = read_head(path), decode(path, True)
-            except DataError as error:
-                bad.append(i)
-                reasons.append(error.got or error.message)
-                keys.append(None)
-                head_sizes.append(None)
-                continue
-            sizes[head.size] += 1
-            head_sizes.append(head.size)
-            keys.append(_digest(pixels))
-            if head.turned or head.mode == "P" or head.mode.startswith("I"):
-                odd.append(i)
-            if (pixels == pixels[0, 0]).all():
-                plain.append(i)
-        part = _Part(name, source, [str(f) for f in listing.files], list(listing.labels), keys)
+        looked = look_through(listing.files)
+        part = Part(name, source, [str(f) for f in listing.files], list(listing.labels), looked.keys)
         parts.append(part)
-        if bad:
-            report.add(
-                "DL-D20", ERROR, f"{plural(len(bad), 'picture')} cannot be read", source, _places(part, bad), reasons
-            )
+        add_broken(report, part, looked)
         if listing.empty:
             report.add(
                 "DL-D21",
@@ -71,16 +98,10 @@ def check_folder(listings: Mapping[str, tuple[str, Listing]]) -> Report:
                 source,
                 listing.empty,
             )
-        if odd:
-            report.add(
-                "DL-D24",
-                NOTE,
-                f"{plural(len(odd), 'picture is', 'pictures are')} turned by EXIF, of 16 bits or with a palette",
-                source,
-                _places(part, odd),
-            )
+        add_odd(report, part, looked)
+        sizes = Counter(size for size in looked.sizes if size is not None)
         usual = sizes.most_common(1)[0][0] if sizes else None
-        others = [i for i, size in enumerate(head_sizes) if size is not None and size != usual]
+        others = [i for i, size in enumerate(looked.sizes) if size is not None and size != usual]
         if others:
             assert usual is not None
             report.add(
@@ -89,10 +110,10 @@ def check_folder(listings: Mapping[str, tuple[str, Listing]]) -> Report:
                 f"{plural(len(others), 'picture has', 'pictures have')} another size than {usual[0]}x{usual[1]}",
                 source,
                 _places(part, others),
-                ["x".join(map(str, head_sizes[i] or ())) for i in others[:100]],
+                ["x".join(map(str, looked.sizes[i] or ())) for i in others[:100]],
             )
-        _one_part(report, part, plain, sizes)
-    _compare_all(report, parts)
+        _one_part(report, part, looked.plain, sizes)
+    compare_all(report, parts)
     return report
 
 
@@ -104,12 +125,12 @@ def check_arrays(datasets: Mapping[str, Dataset]) -> Report:
         assert isinstance(x, np.ndarray)
         keys: list[bytes | None] = [_digest(image) for image in x]
         labels = [] if data.y is None else [str(v) for v in data.y.tolist()]
-        part = _Part(name, data.source, range(len(x)), labels, keys)
+        part = Part(name, data.source, range(len(x)), labels, keys)
         parts.append(part)
         flat = x.reshape(len(x), -1)
         plain = np.flatnonzero((flat == flat[:, :1]).all(1)).tolist() if flat.shape[1] else []
         _one_part(report, part, plain, Counter({(int(x.shape[1]), int(x.shape[2])): len(x)}))
-    _compare_all(report, parts)
+    compare_all(report, parts)
     return report
 
 
@@ -119,15 +140,15 @@ def _digest(pixels: np.ndarray) -> bytes:
     ).digest()
 
 
-def _places(part: _Part, rows: Sequence[int]) -> list[Any]:
+def _places(part: Part, rows: Sequence[int]) -> list[Any]:
     return [part.names[i] for i in rows]
 
 
-def _labelled(part: _Part, rows: Sequence[int]) -> list[str]:
+def _labelled(part: Part, rows: Sequence[int]) -> list[str]:
     return [part.labels[i] for i in rows[:100]] if part.labels else []
 
 
-def _one_part(report: Report, part: _Part, plain: list[int], sizes: Counter[tuple[int, int]]) -> None:
+def _one_part(report: Report, part: Part, plain: list[int], sizes: Counter[tuple[int, int]]) -> None:
     counts = dict(sorted(Counter(part.labels).items()))
     histogram = {f"{h}x{w}": n for (h, w), n in sizes.most_common(20)}
     report.summary[part.name] = {"source": part.source, "rows": len(part.keys), "classes": counts, "sizes": histogram}
@@ -166,6 +187,14 @@ def _one_part(report: Report, part: _Part, plain: list[int], sizes: Counter[tupl
                 "the smallest: accuracy will mislead",
                 part.source,
             )
+    add_repeated(report, part)
+    shown = ", ".join(f"{size} {n:,}" for size, n in list(histogram.items())[:5]) + (" ..." if len(sizes) > 5 else "")
+    spread = f"{len(counts)} classes, {min(counts.values()):,}-{max(counts.values()):,} each" if counts else "no labels"
+    report.lines.append(f"{part.name}: {plural(len(part.keys), 'picture')} of {part.source} · {spread} · sizes {shown}")
+
+
+def add_repeated(report: Report, part: Part) -> None:
+    """Findings about pictures of equal pixels within a part."""
     first: dict[bytes, int] = {}
     again, conflicts = [], []
     for i, key in enumerate(part.keys):
@@ -195,12 +224,10 @@ def _one_part(report: Report, part: _Part, plain: list[int], sizes: Counter[tupl
             _places(part, again),
             _labelled(part, again),
         )
-    shown = ", ".join(f"{size} {n:,}" for size, n in list(histogram.items())[:5]) + (" ..." if len(sizes) > 5 else "")
-    spread = f"{len(counts)} classes, {min(counts.values()):,}-{max(counts.values()):,} each" if counts else "no labels"
-    report.lines.append(f"{part.name}: {plural(len(part.keys), 'picture')} of {part.source} · {spread} · sizes {shown}")
 
 
-def _compare_all(report: Report, parts: list[_Part]) -> None:
+def compare_all(report: Report, parts: list[Part]) -> None:
+    """Pictures and labels of every two parts."""
     for i, train in enumerate(parts):
         for other in parts[i + 1 :]:
             known = {key: j for j, key in reversed(list(enumerate(train.keys))) if key is not None}

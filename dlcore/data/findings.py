@@ -30,6 +30,12 @@ CODES = {
     "DL-D22": "pictures of another size than most",
     "DL-D23": "pictures of one colour",
     "DL-D24": "pictures that are turned, have 16 bits or a palette",
+    "DL-D25": "boxes outside their picture",
+    "DL-D26": "boxes without an area",
+    "DL-D27": "boxes that reach beyond the edge of their picture",
+    "DL-D28": "pictures that are annotated and are not there",
+    "DL-D29": "pictures without a box",
+    "DL-D30": "boxes of a class that is not known",
 }
 ERROR, WARNING, NOTE = "error", "warning", "note"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.findings import plural
 from dlcore.data.pictures import SUFFIXES, choose_shape, read_pictures
 from dlcore.errors import DataError
 
@@ -67,20 +69,26 @@ def list_folder(folder: Path) -> Listing:
     return listing
 
 
-def list_table(path: Path, label_col: str = "") -> Listing:
-    """The pictures that a table names, in a column such as `path` or `image`, relative to the table's folder."""
+def list_table(path: Path, label_col: str = "", labelled: bool = True, may_miss: bool = False) -> Listing:
+    """The pictures that a table names, in a column such as `path` or `image`, relative to the table's folder.
+
+    labelled=False: answers are not looked for, all labels are "".   may_miss: pictures that are not there are listed with the
+    others.   Raises `DataError`."""
     from dlcore.data.table import answers, read_table
     table = read_table(path, known=PATH_COLUMNS)
     column = next((name for name in table.names if name.lower() in PATH_COLUMNS), "")
     if not column:
         raise DataError("the table names no pictures", where=str(path), expected=f"a column {', '.join(PATH_COLUMNS)}",
                         got=", ".join(table.names[:20]))
-    table, _, labels = answers(table, label_col)
+    labels: Sequence[Any] = [""] * len(table)
+    if labelled:
+        table, _, labels = answers(table, label_col)
     names = list(table.columns[column])
     missing = [i for i, name in enumerate(names) if name is None or not (path.parent / str(name)).is_file()]
-    if missing:
+    if missing and not may_miss:
         raise DataError("there is no such picture", where=table.place(missing[0], column), got=str(names[missing[0]]),
-                        hint=f"{len(missing):,} are missing; paths are relative to the table's folder")
+                        hint=f"{plural(len(missing), 'is', 'are')} missing; paths are relative to the table's folder; train and "
+                        "evaluate leave such out with --skip-bad")
     return Listing([path.parent / str(name) for name in names], [str(label) for label in labels])
 
 
@@ -98,14 +106,20 @@ def read_listing(listing: Listing, source: Path, part: str, size: tuple[int, int
     labels = np.array([listing.labels[i] for j, i in enumerate(kept) if j not in late])
     if not len(images):
         raise DataError("no picture can be read", where=str(source))
-    notes = [f"{part}: {len(images):,} images of {'x'.join(map(str, shape))} in {len(set(labels.tolist()))} folders of {source}"]
+    count = len(set(labels.tolist()))
+    places = f"of {plural(count, 'label')} in" if source.is_file() else f"in {plural(count, 'folder')} of"
+    places = "from" if not any(listing.labels) else places
+    notes = [f"{part}: {plural(len(images), 'image')} of {'x'.join(map(str, shape))} {places} {source}"]
     if others:
-        notes.append(f"{others:,} images have another size and are resized")
+        what = plural(others, "image has another size and is", "images have another size and are")
+        notes.append(f"{what} resized")
     if bad:
         few = ", ".join(str(path) for path in list(bad)[:3])
-        notes.append(f"{len(bad):,} images cannot be read and are left out: {few}{', ...' if len(bad) > 3 else ''}")
+        what = plural(len(bad), "image cannot be read and is", "images cannot be read and are")
+        notes.append(f"{what} left out: {few}{', ...' if len(bad) > 3 else ''}")
     if listing.empty:
-        notes.append(f"{len(listing.empty):,} folders hold no images: {', '.join(listing.empty[:5])}")
+        what = plural(len(listing.empty), "folder holds", "folders hold")
+        notes.append(f"{what} no images: {', '.join(listing.empty[:5])}")
     return Dataset(images, labels, str(source), tuple(notes))
 
 

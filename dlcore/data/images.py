@@ -7,7 +7,9 @@ import numpy as np
 
 from dlcore.data.arrays import read_npz
 from dlcore.data.dataset import Dataset, Parts
+from dlcore.data.detection import is_detection
 from dlcore.data.files import bare, similar_path
+from dlcore.data.findings import plural
 from dlcore.data.idx import find_idx, read_idx, read_idx_folder
 from dlcore.data.image_folder import (
     Listing,
@@ -34,10 +36,13 @@ def read_images(source: str | Path, size: tuple[int, int] | None = None, skip_ba
         return Parts(open_cache(path).dataset())
     if not path.exists():
         raise DataError("there is no such file or folder", where=str(path), hint=similar_path(path))
+    if path.is_dir() and is_detection(path):
+        raise DataError("the folder holds pictures with boxes, not a folder for each label", where=str(path),
+                        hint="dlcore train detect learns to find what is in pictures")
     if path.is_dir() and is_image_folder(path) and not find_idx(path):
         return read_image_folder(path, size, skip_bad, shape)
     if Path(bare(path.name)).suffix in _TABLES:
-        return Parts(read_listing(list_table(path, label_col), path, "train", size, skip_bad, shape))
+        return Parts(read_listing(list_table(path, label_col, may_miss=skip_bad), path, "train", size, skip_bad, shape))
     parts = _arrays(path)
     return _of_size(parts, (shape[0], shape[1]) if shape else size)
 
@@ -58,8 +63,7 @@ def read_unlabelled(source: str | Path, size: tuple[int, int] | None = None, ski
         files = [path] if alone else sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         if files:
             part = read_listing(Listing(files, [""] * len(files)), path, "train", size, skip_bad, shape)
-            notes = tuple(note.replace(" in 1 folders of ", " of ") for note in part.notes)
-            return Parts(Dataset(part.x, None, part.source, notes))
+            return Parts(Dataset(part.x, None, part.source, part.notes))
     if path.suffix.lower() == ".npz" or path.is_file() and Path(bare(path.name)).suffix not in (*_TABLES, ".cache"):
         parts = read_npz(path, labels=False) if path.suffix.lower() == ".npz" else _idx_alone(path)
         return _of_size(parts, (shape[0], shape[1]) if shape else size)
@@ -103,9 +107,9 @@ def resized(part: Dataset, size: tuple[int, int]) -> Dataset:
 
 
 def read_inputs(source: str | Path, shape: tuple[int, ...]) -> Dataset:
-    """Images to predict, where answers may be missing; image files are brought to `shape`.
+    """Images to predict, where answers may be missing, brought to `shape`.
 
-    Also reads one image file, and a folder of image files that lie in it directly.  Raises `DataError`.
+    Also reads one image file, and a folder of image files that lie in it directly; of a table its paths alone.  Raises `DataError`.
     """
     path = Path(source)
     name = path.name.lower()
@@ -116,9 +120,20 @@ def read_inputs(source: str | Path, shape: tuple[int, ...]) -> Dataset:
         return read_images(path, shape=shape).held_out()
     if name.endswith(SUFFIXES):
         return Dataset(read_image_files([path], shape), None, str(path))
+    if Path(bare(name)).suffix in _TABLES:
+        files = list_table(path, labelled=False).files
+        return Dataset(read_image_files(files, shape), None, str(path), (f"{plural(len(files), 'image')} of {path}",))
     if name.endswith(".npz"):
-        return read_npz(path, labels=False).held_out()
+        return _to_shape(read_npz(path, labels=False).held_out(), shape)
     images = read_idx(path)
     if images.ndim == len(shape):
         images = images[np.newaxis]
-    return Dataset(images, None, str(path))
+    return _to_shape(Dataset(images, None, str(path)), shape)
+
+
+def _to_shape(part: Dataset, shape: tuple[int, ...]) -> Dataset:
+    """Images of bytes in the height and width of `shape`; the model says what is wrong with others."""
+    x = part.x
+    assert isinstance(x, np.ndarray)
+    fits = x.ndim in (3, 4) and x.dtype == np.uint8 and x.shape[3:] == tuple(shape[2:])
+    return resized(part, (shape[0], shape[1])) if fits else part

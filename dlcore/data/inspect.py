@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from dlcore.data.check import check_tables
+from dlcore.data.check_detection import check_detection, show_detection
 from dlcore.data.check_images import check_arrays, check_folder
 from dlcore.data.dataset import Dataset
+from dlcore.data.detection import is_detection
 from dlcore.data.files import bare, similar_path
 from dlcore.data.findings import Report
 from dlcore.data.idx import find_idx
@@ -22,12 +24,15 @@ from dlcore.errors import DataError
 
 
 def kind_of(source: str) -> str:
-    """ "table", "pictures" (a folder of class folders), "paths" (a table of pictures) or "arrays" (idx, npz, cache)."""
+    """ "table", "pictures" (a folder of class folders), "boxes" (Pascal VOC, COCO, YOLO), "paths" (a table of pictures) or "arrays"
+    (idx, npz, cache)."""
     path = Path(source)
     if source == "-":
         return "table"
     if not path.exists():
         raise DataError("there is no such file or folder", where=source, hint=similar_path(Path(source)))
+    if is_detection(path):
+        return "boxes"
     if path.is_dir():
         return "pictures" if is_image_folder(path) and not find_idx(path) else "arrays"
     suffix = Path(bare(source)).suffix
@@ -65,6 +70,8 @@ def check(sources: Mapping[str, str], label_col: str = "", text_col: str = "", m
         raise DataError("the parts are of different kinds", got=", ".join(f"{n}: {k}" for n, k in kinds.items()))
     if first == "table":
         return check_tables(sources, label_col, text_col, max_len)
+    if first == "boxes":
+        return check_detection(sources)
     if first == "arrays":
         parts: dict[str, Dataset] = {}
         for name, source in sources.items():
@@ -96,9 +103,12 @@ def _kind_or_table(source: str) -> str:
 
 
 def show(source: str, rows: int) -> dict[str, Any]:
-    """Notes, columns with what they hold, and the first rows of a table; notes and classes of images."""
-    if kind_of(source) == "table":
+    """Notes, columns with what they hold, and the first rows of a table; notes and classes of images and boxes."""
+    kind = kind_of(source)
+    if kind == "table":
         return _show_table(read_table(source), rows)
+    if kind == "boxes":
+        return show_detection(source)
     parts = read_images(source, skip_bad=True)
     named = {"train": parts.train, **({"test": parts.test} if parts.test else {})}
     classes = {

@@ -26,6 +26,7 @@ from dlcore.ops.resample import scratch
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MOST_PIXELS = 100_000_000  # a picture with more is taken for one made to fill memory
+LEFT_OUT = "train and evaluate leave such files out with --skip-bad"
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _BATCH = 64  # pictures that are resized by one call
 _EXIF_TURN = 0x0112
@@ -41,7 +42,7 @@ def pillow() -> ModuleType:
 
 
 class Faults:
-    """Turns what Pillow raises on a damaged file, and its warning of too many pixels, into a `DataError` that names the file."""
+    """Turns what Pillow raises on a damaged or huge file into a `DataError` that names the file."""
 
     def __init__(self, path: Path):
         module = pillow()
@@ -57,19 +58,20 @@ class Faults:
             MemoryError,
             struct.error,
             zlib.error,
-            module.DecompressionBombError,
-            module.DecompressionBombWarning,
         )
+        self.bomb = module.DecompressionBombError
         self.path = path
         self._caught = warnings.catch_warnings()
 
     def __enter__(self) -> None:
         self._caught.__enter__()
-        warnings.simplefilter("error", pillow().DecompressionBombWarning)
+        warnings.simplefilter("ignore", pillow().DecompressionBombWarning)  # `_opened` has a limit of its own
         warnings.filterwarnings("ignore", category=UserWarning)  # of metadata that nobody reads
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
         self._caught.__exit__(None, None, None)
+        if isinstance(error, self.bomb):
+            raise too_large(self.path, str(error).partition(",")[0]) from None
         if isinstance(error, self.kinds) and not isinstance(error, DataError):
             if isinstance(error, FileNotFoundError):
                 raise DataError("there is no such file", where=str(self.path), hint=similar_path(Path(self.path))) from None
@@ -77,21 +79,20 @@ class Faults:
                 "the image is cut short, damaged or no image",
                 where=str(self.path),
                 got=str(error).partition(" <_io.")[0][:200],
-                hint="dlcore train --skip-bad leaves such files out",
+                hint=LEFT_OUT,
             ) from error
+
+
+def too_large(path: Path, got: str) -> DataError:
+    """The error for a picture with more pixels than are taken."""
+    return DataError("the image has too many pixels", where=str(path), expected=f"at most {MOST_PIXELS:,}", got=got, hint=LEFT_OUT)
 
 
 def _opened(path: Path, data: bytes | None = None) -> Any:
     """The picture's head, its pixels not yet decoded.  To be called within `Faults`."""
     image = pillow().open(path if data is None else io.BytesIO(data))
     if image.size[0] * image.size[1] > MOST_PIXELS:
-        raise DataError(
-            "the image has too many pixels",
-            where=str(path),
-            expected=f"at most {MOST_PIXELS:,}",
-            got=f"{image.size[0]:,} x {image.size[1]:,}",
-            hint="--skip-bad leaves such files out",
-        )
+        raise too_large(path, f"{image.size[0]:,} x {image.size[1]:,}")
     return image
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from dlcore.errors import DataError, meant
 
 Cell: TypeAlias = str | float | int | bool | None
 Column: TypeAlias = list[Cell] | np.ndarray           # an array: float64, NaN where a value is missing
+Header: TypeAlias = bool | Literal["known"] | None
 MISSING = frozenset(("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "#N/A"))
 csv.field_size_limit(max(csv.field_size_limit(), 1 << 30))       # a cell may be a whole document
 _WITH_COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?")
@@ -71,12 +72,12 @@ class Table:
         return f"{self.source or 'the data'}, row {self.lines[row]}, column {name!r}"
 
 
-def read_table(source: str | Path, header: bool | None = None, known: Collection[str] = ()) -> Table:
+def read_table(source: str | Path, header: Header = None, known: Collection[str] = ()) -> Table:
     """Read csv, tsv, jsonl, fastText, libsvm or lines of text, plain or packed (gz, xz, zst), or npz, parquet and Arrow
     files; `-` is standard input, where the first line tells which it is.
 
-    `header` says whether the first row names the columns; None decides by the rows, and notes it.  Columns without
-    names are called `c1`, `c2`, ...  A first row with one of the names in `known` is taken for a header.
+    `header` says whether the first row names the columns; None decides by the rows, and notes it: a first row with one of the
+    names in `known` is taken for a header, and "known" takes no other for one.  Columns without names are called `c1`, `c2`, ...
     Raises `DataError` naming the row if one is too short, too long or malformed, or if there are no rows.
     """
     suffix = Path(bare(str(source))).suffix
@@ -91,7 +92,7 @@ def read_text(source: str | Path) -> str:
         return _decode(file.read(), source)
 
 
-def parse_table(text: str, source: str, header: bool | None = None, known: Collection[str] = ()) -> Table:
+def parse_table(text: str, source: str, header: Header = None, known: Collection[str] = ()) -> Table:
     """The table in this text, of a file named `source`."""
     if not text.strip():
         raise DataError("the file is empty", where=source, expected="rows of a table")
@@ -163,12 +164,13 @@ def table_kind(source: str, text: str) -> str:
     return separator_of(text, name)
 
 
-def parse_separated(text: str, source: str, separator: str, header: bool | None, known: Collection[str],
+def parse_separated(text: str, source: str, separator: str, header: Header, known: Collection[str],
                     missing: Collection[str] = MISSING) -> Table:
     """The table in a text; cells that are among `missing` become None."""
     rows, lines = _rows(text, source, separator)
     width = len(rows[0])
-    has_header = _looks_like_header(rows, known) if header is None else header
+    named = not set(known).isdisjoint(rows[0])
+    has_header = header if isinstance(header, bool) else named or (header is None and _looks_like_header(rows))
     names = rows[0] if has_header else [f"c{i + 1}" for i in range(width)]
     _check_names(names, source, lines[0])
     for row, line in zip(rows, lines, strict=True):
@@ -178,11 +180,12 @@ def parse_separated(text: str, source: str, separator: str, header: bool | None,
     if has_header:
         rows, lines = rows[1:], lines[1:]
     if not rows:
-        raise DataError("the file has a header and no rows", where=source, expected="at least one row below the header")
+        raise DataError("the file has a header and no rows", where=source, expected="at least one row below the header",
+                        hint="--no-header (header=False) takes the first row for data")
     columns: dict[str, Column] = {name: [None if row[i] in missing else row[i] for row in rows]
                                   for i, name in enumerate(names)}
-    named = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
-    notes = (f"{len(rows):,} rows, {width} columns between {named}; "
+    between = {",": "commas", ";": "semicolons", "\t": "tabs"}[separator]
+    notes = (f"{len(rows):,} rows, {width} columns between {between}; "
              + ("the first row names the columns" if has_header else "no header: columns are called c1, c2, ..."),)
     return Table(columns, lines, source, notes)
 
@@ -207,10 +210,8 @@ def _rows(text: str, source: str, separator: str) -> tuple[list[list[str]], list
     return rows, lines
 
 
-def _looks_like_header(rows: list[list[str]], known: Collection[str]) -> bool:
+def _looks_like_header(rows: list[list[str]]) -> bool:
     first, others = rows[0], rows[1:1001]
-    if not set(known).isdisjoint(first):
-        return True
     if len(set(first)) < len(first) or any(cell in MISSING or is_number(cell) for cell in first):
         return False
     if any(cell.lower() in LABEL_COLUMNS for cell in first):
@@ -228,7 +229,7 @@ def _check_names(names: Iterable[str], source: str, line: int) -> None:
         if not name or name in seen:
             raise DataError("two columns have the same name" if name else "a column has no name",
                             where=f"{source}, row {line}", got=name,
-                            hint="name each column once; header=False reads a file without header")
+                            hint="name each column once; --no-header (header=False) reads a file without header")
         seen.add(name)
 
 

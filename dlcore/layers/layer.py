@@ -140,6 +140,11 @@ def mapped(function: Any, value: Any) -> Any:
     return function(value)
 
 
+def listed(out: Any) -> list[Any]:
+    """What a layer returned, as a list: one output, or those of a tuple, list or dict."""
+    return list(out.values()) if isinstance(out, dict) else list(out) if isinstance(out, (tuple, list)) else [out]
+
+
 def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
@@ -251,7 +256,7 @@ class Layer:
             activity = vars(self).get("_regularizers", {}).get("activity")
             trace = current()
             if activity is not None and trace is not None:
-                trace.penalties += [activity.per_sample(t) for t in flatten(out)]
+                trace.penalties += [activity.per_sample(t) for t in flatten(listed(out))]
             if hasattr(out, "graph"):
                 set_mask(out, self.compute_mask(arguments[0], mapped(mask_of, arguments[0])))
             return out
@@ -291,13 +296,15 @@ class Layer:
         tensors = mapped(lambda s: graph.input(f"x{next(count)}", PROBE, *s.shape[1:], dtype=s.dtype), arguments)
         with tracing(Trace(graph, False)):
             out = self(*tensors)
-        node.single = not isinstance(out, (tuple, list))
-        for index, t in enumerate([out] if node.single else out):
+        node.single = not isinstance(out, (tuple, list, dict))
+        for index, t in enumerate(listed(out)):
             if not t.shape or t.shape[0] != PROBE:
                 raise ShapeError(f"layer {self.name!r} does not keep the batch axis",
                                  expected="batch first in each output",
                                  got=f"shape {t.shape} for a batch of {PROBE}")
             node.outputs.append(Symbol(t.shape[1:], t.dtype, node, index))
+        if isinstance(out, dict):
+            return dict(zip(out, node.outputs, strict=True))
         return node.outputs[0] if node.single else tuple(node.outputs)
 
     # ---- what it holds -----------------------------------------------------------------------------------------------

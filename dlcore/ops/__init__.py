@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "lstm": ("lstm",),
     "gru": ("gru",),
     "gather": ("gather",),
-    "augment": ("draw_augmentations", "augment", "mix_rows"),
+    "augment": ("draw_augmentations", "augment", "draw_mosaics", "mosaic", "mix_rows"),
     "resample": ("resample",),
     "box_match": ("match_cells", "match_priors"),
     "box_loss": ("yolo_quality", "yolo_loss", "prior_loss"),

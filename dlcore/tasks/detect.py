@@ -418,8 +418,10 @@ class DetectTask:
         wanted = parse_size(str(size))
         if not labelled:
             return Parts(pictures_of(source, skip_bad))
-        parts = read_detection(source, skip_bad=skip_bad, classes=like.labels_ if isinstance(like, Detector) else ())
-        parts = without_bad(parts) if skip_bad else parts
+        known = like.labels_ if isinstance(like, Detector) else ()
+        parts = read_detection(source, skip_bad=skip_bad, classes=known)
+        if skip_bad:                        # to measure a model one part is needed, and its pictures alone are looked through
+            parts = without_bad(Parts(parts.held_out()) if known else parts)
         train: Any = parts.train
         return parts if wanted is None else Parts(replace(train, size=wanted), parts.test)
 

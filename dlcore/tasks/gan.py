@@ -57,6 +57,7 @@ class GAN(ImageEstimator):
     task, _kind = "gan", "generator"
     patience = 0
     judge_: Judge | None = None
+    epoch_metrics = ("d_loss", "g_loss", "real", "fake")
     _sections = {"data": ("val_split",),
                  "model": ("latent", "filters", "conditional", "loss", "spectral", "penalty"),
                  "train": ("epochs", "batch", "optimizer", "lr", "discriminator_lr", "beta1", "beta2", "critic_steps",
@@ -290,6 +291,11 @@ class GAN(ImageEstimator):
             if asked is not None and np.isin(asked, self.judge_.classifier.classes_).all():
                 found["label_accuracy"] = float((self.judge_.labels(made) == asked).mean())
         return found | {"real": float(self.predict(x).mean()), "fake": float(self.predict(made).mean())}
+
+    def measured_after(self, y: Any) -> list[str]:
+        """What `evaluate` will say of a model trained on these labels by which models can be compared, the best first."""
+        judged = self.judge not in ("", LENET) or (self.judge == LENET and y is not None and len(np.unique(y)) > 1)
+        return ["fid"] if judged else []
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Minus the FID; UsageError without a judge."""

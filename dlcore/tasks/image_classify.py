@@ -101,7 +101,7 @@ class ImageClassifier(Classifier):
         known(self.arch)
         if self.augment:
             from dlcore.data.augment import Augment
-            Augment.parse(self.augment)
+            Augment.parse(self.augment).check_images()
 
     def _training(self, x: np.ndarray, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> np.ndarray | Source:
         from dlcore.data.augment import Augment

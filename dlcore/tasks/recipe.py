@@ -78,6 +78,8 @@ def check(params: Any) -> None:
 
 def measured(params: Any) -> list[str]:
     """The metrics of an epoch, where they are known before the training; else none."""
+    if fixed := getattr(params, "epoch_metrics", ()):
+        return list(fixed)
     own = {"classifier": ["loss", "accuracy"], "regressor": ["loss"], "forecaster": ["loss"],
            "multi-label": ["loss"]}.get(getattr(params, "_kind", ""), [])
     return own + [f"val_{name}" for name in own if params.val_split]

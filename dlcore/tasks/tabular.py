@@ -24,6 +24,7 @@ class _Tabular(Estimator):
     task = "tabular"
     _preprocessor: TablePreprocessor
     label_col: str = ""                 # the column of answers in the file trained on
+    header: bool | str = "auto"         # whether the first rows of files name the columns, as `TabularTask.read` was told
 
     def __init__(self, hidden: Sequence[int] = (256, 128), dropout: float = 0.2, epochs: int = 60, batch_size: int = 32,
                  lr: float = 2e-3, optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float = 1e-2,
@@ -69,15 +70,18 @@ class _Tabular(Estimator):
         return self._inputs(x)
 
     def _parts(self) -> dict[str, Any]:
-        return {"preprocess.json": {**self._preprocessor.to_json(), "label": self.label_col}}
+        return {"preprocess.json": {**self._preprocessor.to_json(), "label": self.label_col, "header": self.header}}
 
     def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
         where = f"{where}, preprocess.json"
         stored = extras.get("preprocess.json")
         if not isinstance(stored, Mapping) or not isinstance(stored.get("label"), str):
             raise ModelFileError("the preprocessing of a table is malformed", where=where)
-        self.label_col = stored["label"]
-        columns = {name: value for name, value in stored.items() if name != "label"}
+        self.label_col, self.header = stored["label"], stored.get("header", "auto")
+        if not (isinstance(self.header, bool) or self.header == "auto"):
+            raise ModelFileError("the preprocessing of a table is malformed", where=where, expected="header: auto, true or false",
+                                 got=repr(self.header)[:60])
+        columns = {name: value for name, value in stored.items() if name not in ("label", "header")}
         self._preprocessor = TablePreprocessor.from_json(columns, where)
         return self._preprocessor.width
 
@@ -102,29 +106,35 @@ class TabularTask:
 
     def defaults(self, arch: str) -> Sections:
         sections = TabularClassifier().sections()
-        return {**sections, "model": {**sections["model"], "answers": "auto"}}
+        return {**sections, "data": {**sections["data"], "header": "auto"}, "model": {**sections["model"], "answers": "auto"}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
-             like: Estimator | None = None) -> Parts:
+             like: Estimator | None = None, header: bool | str = "auto") -> Parts:
+        """header: whether the first row of csv and tsv names the columns; "auto": as `like` was told, else what it looks like."""
         if text_col:
             raise UsageError("a table has no column of text", got=text_col, hint="leave out --text-col")
         assert like is None or isinstance(like, _Tabular)
         known = (*like._preprocessor.names, like.label_col) if like else (label_col,)
-        table = read_table(source, known=[name for name in known if name])
+        told = like.header if like and header == "auto" else header
+        guess: Any = "known" if like and _without_names(like._preprocessor.names) else None
+        table = read_table(source, guess if told == "auto" else bool(told), [name for name in known if name])
         if like and not labelled:
-            table = _positional(table, like._preprocessor.names)
+            table = _positional(table, like._preprocessor.names, header is False)
         if not labelled:
             return Parts(Dataset(table, None, source, table.notes))
         rows, label, cells = answers(table, label_col or (like.label_col if like else ""))
         notes = (*table.notes, f"the answers are column {label!r}")
         return Parts(Dataset(rows, parse_answers(cells), source, notes, label))
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, answers: str = "auto", **options: Any) -> _Tabular:
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, answers: str = "auto", header: bool | str = "auto",
+               **options: Any) -> _Tabular:
         assert train.y is not None
         if answers not in ("auto", "labels", "numbers"):
             raise UsageError(f"answers = {answers!r} is of no use", expected="auto, labels, numbers")
         numbers = answers == "numbers" or (answers == "auto" and looks_like_quantities(train.y))
-        return (TabularRegressor if numbers else TabularClassifier)(random_state=seed, **renamed(options))
+        made = (TabularRegressor if numbers else TabularClassifier)(random_state=seed, **renamed(options))
+        made.header = header
+        return made
 
 
 def looks_like_quantities(y: np.ndarray) -> bool:
@@ -134,10 +144,14 @@ def looks_like_quantities(y: np.ndarray) -> bool:
     return bool((y != np.rint(y)).any()) or len(np.unique(y)) > _MOST_LABELS
 
 
-def _positional(table: Table, names: Sequence[str]) -> Table:
-    """A table without header and without the column of answers takes the names of training by position."""
-    no_names = all(name[:1] == "c" and name[1:].isdecimal() for name in names)
-    if no_names and table.names == tuple(unnamed(len(names))):
+def _without_names(names: Sequence[str]) -> bool:
+    """Whether these are the names of columns that have none."""
+    return all(name[:1] == "c" and name[1:].isdecimal() for name in names)
+
+
+def _positional(table: Table, names: Sequence[str], told: bool) -> Table:
+    """A table without header and without the column of answers takes the names of training by position.  told: that it has none."""
+    if (told or _without_names(names)) and table.names == tuple(unnamed(len(names))):
         return Table(dict(zip(names, table.columns.values(), strict=True)), table.lines, table.source, table.notes)
     return table
 

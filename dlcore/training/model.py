@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import DataError, ShapeError, UsageError
-from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable
+from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable, listed
 from dlcore.training import arrays, dataset, fitting
 from dlcore.training.averages import Averages
 from dlcore.training.callbacks import Callback
@@ -26,7 +26,7 @@ from dlcore.training.dataset import DataSet
 from dlcore.training.feed import batch_of
 from dlcore.training.history import History
 from dlcore.training.loop import Loop, diverged, set_scalars
-from dlcore.training.network import Network, name_layers, symbols
+from dlcore.training.network import Network, keys_of, name_layers, symbols
 from dlcore.training.programs import Programs, Runner, signature
 from dlcore.training.session import Session
 from dlcore.training.state import TrainingState
@@ -44,7 +44,8 @@ WHOLE_BATCH = 256           # of `evaluate` and `predict`, where it changes noth
 class Model(Layer):
     """A functional model `Model(inputs=x, outputs=y)`, or the base class of one that implements `call`.
 
-    inputs, outputs: what `Input` and layers returned, or lists of them.   seed: of the initial weights."""
+    inputs, outputs: what `Input` and layers returned, or lists of them; outputs also as a dict, whose keys name them: `predict`
+    returns them by these keys, losses, metrics and targets may be given by them.   seed: of the initial weights."""
 
     own_class = True            # whether a file names the subclass; else it holds layers and connections
 
@@ -74,7 +75,7 @@ class Model(Layer):
         if inputs is not None:
             ins, _ = symbols(inputs, "inputs")
             outs, single = symbols(outputs, "outputs")
-            self._connect(Network(ins, outs, single))
+            self._connect(Network(ins, outs, single, keys_of(outputs)))
 
     # ---- building ----------------------------------------------------------------------------------------------------
     def _connect(self, network: Network) -> None:
@@ -128,14 +129,12 @@ class Model(Layer):
         ins = [Input(s[1:], d) for s, d in zip(shapes, dtypes or ["float32"] * len(shapes), strict=True)]
         self._built = True
         out = self._symbolic(tuple(ins))
-        single = isinstance(out, Symbol)
-        self._connect(Network(ins, [out] if single else list(out), single))
+        self._connect(Network(ins, listed(out), isinstance(out, Symbol), keys_of(out)))
 
     def call(self, *inputs: Any) -> Any:
         """The outputs for tensors of a graph."""
         flat = list(inputs[0]) if len(inputs) == 1 and isinstance(inputs[0], (list, tuple)) else list(inputs)
-        out = self.network.apply(flat)
-        return out[0] if self.network.single_output else out
+        return self.network.arranged(self.network.apply(flat))
 
     @property
     def store(self) -> WeightStore:
@@ -381,7 +380,7 @@ class Model(Layer):
         return logs if return_dict else list(logs.values()) if len(logs) > 1 else logs["loss"]
 
     def predict(self, x: Any, batch_size: int = WHOLE_BATCH, verbose: int = 0) -> Any:
-        """The outputs for all rows of x: an array, or a list of arrays where the model has several outputs.
+        """The outputs for all rows of x: an array, or a list or dict of arrays where the model was given several outputs so.
 
         x: arrays, or an iterable of batches: x alone, or (x, y, ...), of which x is taken.   verbose: 1 says on stderr how many
         rows there were."""
@@ -401,7 +400,7 @@ class Model(Layer):
                 whole[start:start + len(a)] = a
         if verbose:
             print(f"{data.rows:,} rows", file=sys.stderr)
-        return out[0] if self.network.single_output else out
+        return self.network.arranged(out)
 
     def _predict_batches(self, batches: Iterable[Any], batch_size: int, verbose: int) -> Any:
         """The outputs for the rows of all batches, one after another."""
@@ -410,9 +409,7 @@ class Model(Layer):
             raise DataError("there is nothing to predict", got="no batches")
         if verbose:
             print(f"{len(made):,} batches", file=sys.stderr)
-        if self.network.single_output:
-            return np.concatenate(made)
-        return [np.concatenate(parts) for parts in zip(*made, strict=True)]
+        return self.network.arranged([np.concatenate(parts) for parts in zip(*map(listed, made), strict=True)])
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for one batch of any size; the quickest way for few rows.  Several threads may call it."""
@@ -429,7 +426,7 @@ class Model(Layer):
         made = runner.call(read)
         if single and getattr(x, "shape", None) == xs[0].shape and len(read) == len(runner.inputs) == 1:
             remember(self._local.runners, x.shape, runner)
-        return made[0] if single else list(made)
+        return made[0] if single else self.network.arranged(made)
 
     def _predictor(self, xs: Sequence[np.ndarray]) -> Runner:
         """This thread's runner for inputs of these shapes, its packed weights up to date."""

@@ -1,10 +1,11 @@
 """A model as a directed graph of layers: from input symbols to output symbols."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcore.errors import ShapeError, UsageError
-from dlcore.layers.layer import PROBE, Layer, Node, Symbol, flatten, mapped
+from dlcore.layers.layer import PROBE, Layer, Node, Symbol, flatten, listed, mapped
 from dlcore.layers.trace import Trace, tracing
 
 if TYPE_CHECKING:
@@ -14,21 +15,28 @@ if TYPE_CHECKING:
 class Network:
     """inputs, outputs: symbols.  nodes: uses of layers, in an order in which each comes after what it reads.
 
-    `single_output` is False where the outputs were given as a list.  fewer_steps: batches may have fewer steps (the first
-    axis behind the batch) than the symbols' shapes say, so that short sequences are not filled up to the longest."""
+    `single_output` is False where the outputs were given as a list or, then with `output_keys`, as a dict.  fewer_steps: batches
+    may have fewer steps (the first axis behind the batch) than the symbols' shapes say, so that short sequences are not filled up
+    to the longest."""
 
     fewer_steps = False
 
-    def __init__(self, inputs: list[Symbol], outputs: list[Symbol], single_output: bool):
-        self.inputs, self.outputs, self.single_output = inputs, outputs, single_output
+    def __init__(self, inputs: list[Symbol], outputs: list[Symbol], single_output: bool, output_keys: Sequence[str] = ()):
+        self.inputs, self.outputs, self.single_output, self.output_keys = inputs, outputs, single_output, tuple(output_keys)
         self.nodes = sorted_nodes(inputs, outputs)
         self.layers: list[Layer] = list(dict.fromkeys(node.layer for node in self.nodes))
         self.input_names = _names([s.name or "x" for s in inputs])
         self._id_limits: list[int | None] | None = None
 
     def output_names(self) -> list[str]:
-        """The names of the layers that make the outputs."""
-        return _names([s.node.layer.name if s.node else s.name or "x" for s in self.outputs])
+        """The keys of a dict of outputs, else the names of the layers that make them."""
+        return list(self.output_keys) or _names([s.node.layer.name if s.node else s.name or "x" for s in self.outputs])
+
+    def arranged(self, made: Sequence[Any]) -> Any:
+        """One value for each output in the form in which the model was given its outputs: one, a list, or a dict."""
+        if self.output_keys:
+            return dict(zip(self.output_keys, made, strict=True))
+        return made[0] if self.single_output else list(made)
 
     def id_limits(self) -> list[int | None]:
         """For each input of ids how many ids there are, as the layers that look them up say; None where nobody says."""
@@ -58,7 +66,7 @@ class Network:
                                  got=f"{t.dtype} {(None, *t.shape[1:])}")
         for node in self.nodes:
             out = node.layer(*mapped(lambda s: known[id(s)], node.arguments))
-            for symbol, t in zip(node.outputs, [out] if node.single else out, strict=True):
+            for symbol, t in zip(node.outputs, listed(out), strict=True):
                 known[id(symbol)] = t
         return [known[id(s)] for s in self.outputs]
 
@@ -90,6 +98,17 @@ def symbols(value: Any, what: str) -> tuple[list[Symbol], bool]:
     if not found or not all(isinstance(s, Symbol) for s in found):
         raise UsageError(f"a model's {what} are what Input and layers return", got=repr(value))
     return found, not isinstance(value, (list, tuple, dict))
+
+
+def keys_of(outputs: Any) -> tuple[str, ...]:
+    """The keys of outputs given as a dict, ("a", "b"); of others none.  UsageError where they are no names."""
+    if not isinstance(outputs, dict):
+        return ()
+    for key, value in outputs.items():
+        if not isinstance(key, str) or not key or not isinstance(value, Symbol):
+            raise UsageError("a dict of outputs names each of them", expected='{"name": what a layer returned}',
+                             got=f"{key!r}: {type(value).__name__}")
+    return tuple(outputs)
 
 
 def name_layers(layers: list[Layer], prefix: str = "", taken: set[str] | None = None) -> None:

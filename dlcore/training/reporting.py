@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import UsageError
+from dlcore.layers.layer import listed
 from dlcore.training import dataset
 from dlcore.training.losses import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
 
@@ -22,7 +23,7 @@ def evaluation(model: Model, x: Any, y: Any, batch_size: int) -> Evaluation:
     data = dataset.make(model, x, y)
     if len(data.y) != 1:
         raise UsageError("a report is about one output", got=f"{len(data.y)} outputs", hint="evaluate(...) without report=True")
-    loss, answers, out = model.objective.losses[0], data.y[0], model.predict(x, batch_size)
+    loss, answers, out = model.objective.losses[0], data.y[0], listed(model.predict(x, batch_size))[model.objective.indices[0]]
     if isinstance(loss, (SparseCategoricalCrossentropy, CategoricalCrossentropy)) and out.ndim == 2:
         probs = softmax(out) if loss.from_logits else out
         targets = answers.argmax(1) if isinstance(loss, CategoricalCrossentropy) else answers.reshape(-1)

@@ -20,7 +20,7 @@ from dlcore import optim
 from dlcore.errors import DlcoreError, ModelFileError, UsageError
 from dlcore.layers import activations, initializers, regularizers
 from dlcore.layers.initializers import Initializer
-from dlcore.layers.layer import Input, Layer, Symbol, Variable, mapped
+from dlcore.layers.layer import Input, Layer, Symbol, Variable, listed, mapped
 from dlcore.training import losses
 from dlcore.training.state import TrainingState
 
@@ -132,6 +132,7 @@ def model_config(model: Model) -> dict[str, Any]:
                    "arguments": mapped(lambda s: places[id(s)], list(node.arguments))}
                   for node in network.nodes],
         "outputs": [places[id(s)] for s in network.outputs], "single_output": network.single_output,
+        **({"output_keys": list(network.output_keys)} if network.output_keys else {}),
         **({"fewer_steps": True} if network.fewer_steps else {})}
 
 
@@ -228,8 +229,13 @@ def make_model(config: Mapping[str, Any], own: Mapping[str, Any]) -> Model:
         return made[_index(place["node"])][_index(place["output"])]
     for node in config["nodes"]:
         out = layers[_index(node["layer"])](*[symbol(p) for p in node["arguments"]])
-        made.append([out] if isinstance(out, Symbol) else list(out))
-    outputs = [symbol(p) for p in config["outputs"]]
+        made.append(listed(out))
+    outputs: Any = [symbol(p) for p in config["outputs"]]
+    if keys := config.get("output_keys"):
+        if not isinstance(keys, list) or not all(isinstance(key, str) and key for key in keys) or \
+                not len(set(keys)) == len(keys) == len(outputs):
+            raise ModelFileError("the names of the model's outputs are damaged", got=str(keys)[:100])
+        outputs = dict(zip(keys, outputs, strict=True))
     model = Model(inputs, outputs[0] if config["single_output"] else outputs, **options)
     model.network.fewer_steps = bool(config.get("fewer_steps", False))
     return model

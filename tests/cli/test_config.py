@@ -4,7 +4,8 @@ import tomllib
 
 import pytest
 
-from dlcore.cli.config import Draft, put_file, to_toml, toml_value, validate
+from dlcore.cli.draft import Draft, put_file, validate
+from dlcore.cli.toml_text import to_toml, toml_value
 from dlcore.errors import ConfigError
 
 DEFAULTS = {

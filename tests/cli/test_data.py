@@ -146,7 +146,7 @@ def test_pictures_to_a_cache_that_is_trained_on(command, tmp_path):
     train = ("train", "image-classify", "--epochs", 2, "--batch", 8, "--set", "model.hidden=[8]", "--augment", "flip,crop=1")
     assert "bad.png" in command(*train, "--data", "photos", code=4).stderr
     done = command(*train, "--data", "photos", "--size", 8, "--skip-bad", "--out", "run")
-    assert "1 images cannot be read and are left out" in done.stderr and "images of 8x8x3" in done.stderr
+    assert "1 image cannot be read and is left out" in done.stderr and "images of 8x8x3" in done.stderr
     (tmp_path / "photos" / "cat" / "bad.png").unlink()
     command("data", "convert", "photos", "p.cache", "--size", 8)
     assert "mapped from p.cache" in command(*train, "--data", "p.cache", "--out", "run2").stderr

@@ -34,6 +34,32 @@ def adult(tmp_path_factory):
     return folder
 
 
+def test_whether_there_is_a_header_is_told(tmp_path, capsys):
+    """Years name the columns, which look like data; the model file keeps what the options said."""
+    from dlcore.cli.main import run
+
+    rows = "".join(f"{i % 7},{i % 3},{'xy'[i % 2]}\n" for i in range(60))
+    (tmp_path / "named.csv").write_text("2019,2020,label\n" + rows)
+    (tmp_path / "plain.csv").write_text(rows)
+    train = ["train", "tabular", "--epochs", "1", "--set", "model.hidden=[4]", "--data"]
+    named, plain = str(tmp_path / "named"), str(tmp_path / "plain")
+    assert run([*train, f"{named}.csv", "--header", "--out", named]) == 0
+    assert "header True" in capsys.readouterr().err
+    no_header = ["--set", "data.header=false", "--label-col", "c3"]
+    assert run([*train, f"{plain}.csv", *no_header, "--out", plain]) == 0
+    assert "header False" in capsys.readouterr().err and "header = false" in (tmp_path / "plain" / "config.toml").read_text()
+    (tmp_path / "new.csv").write_text("5,2\n6,1\n")
+    for arguments, count in (([plain], 2), ([named, "--no-header"], 2), ([plain, "--header"], 4), ([named], 4)):
+        code = 0 if count == 2 else count
+        assert run(["predict", arguments[0], str(tmp_path / "new.csv"), *arguments[1:]]) == code
+        assert len(capsys.readouterr().out.splitlines()) == (2 if code == 0 else 0)
+    assert run(["evaluate", named, f"{named}.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 60
+    assert run([*train, f"{plain}.csv", "--set", "data.header=maybe"]) == 3
+    assert "must be one of 'auto', true or false" in capsys.readouterr().err
+    assert run(["train", "image-classify", "--data", f"{plain}.csv", "--header"]) == 3
+
+
 @pytest.fixture(scope="session")
 def image_run(mnist, tmp_path_factory):
     """A finished run of image-classify: its folder and what --json printed."""

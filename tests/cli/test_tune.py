@@ -97,3 +97,28 @@ def test_spaces_are_read():
 @pytest.mark.parametrize("text, size", [("500", 500), ("2M", 2_000_000), ("1.5k", 1500), ("3GB", 3_000_000_000)])
 def test_sizes(text, size):
     assert Size().convert(text, None, None) == size
+
+
+def test_networks_against_each_other_are_compared_by_their_fid(tmp_path, capsys):
+    """Measured after a trial; where nothing measures it, what can be compared is said before any work."""
+    from dlcore.cli.main import run
+
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (64, 28, 28), dtype=np.uint8), np.arange(64) % 2
+    np.savez(tmp_path / "a.npz", x=x // (2 + 3 * y[:, None, None]), y=y)
+    np.savez(tmp_path / "plain.npz", x=x)
+    base = ["tune", "gan", "--epochs", "1", "--trials", "2", "--set", "model.filters=[4, 8]", "--space", "model.latent=4,8"]
+    base += ["--space", "train.lr=none", "--space", "train.beta1=none", "--out", str(tmp_path / "t"), "--data"]
+    for more in ([str(tmp_path / "plain.npz")], [str(tmp_path / "a.npz"), "--set", "train.judge="]):
+        assert run([*base, *more]) == 2
+        said = capsys.readouterr().err
+        assert "d_loss, g_loss, real, fake" in said and "--metric NAME" in said and not (tmp_path / "t").exists()
+    assert run([*base, str(tmp_path / "a.npz"), "--metric", "fids"]) == 2
+    assert "fid, d_loss" in capsys.readouterr().err
+    assert run([*base, str(tmp_path / "a.npz"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = list(csv.DictReader((tmp_path / "t" / "trials.csv").open()))
+    assert [row["state"] for row in rows] == ["complete"] * 2
+    assert report["best"]["model.latent"] == int(min(rows, key=lambda row: float(row["fid"]))["model.latent"])
+    assert run(["tune", str(tmp_path / "t"), "--trials", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"] == 3

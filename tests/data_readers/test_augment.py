@@ -85,6 +85,25 @@ def test_hole_and_normalisation():
     np.testing.assert_allclose(out, want, rtol=1e-6)
 
 
+def test_a_mosaic_is_four_pictures_as_pillow_joins_them():
+    moves = np.float32([(1.25, 0, 3, 0, 1.25, 2), (-1.5, 0, 60, 0, 1.5, -9), (1, 0, 2, 0, 1, -5), (1.1, -0.2, 4, 0.2, 1.1, -8)])
+    cy, cx, fill = 15, 30, 114
+    images = np.stack([PHOTO, PHOTO[::-1], PHOTO[:, ::-1], 255 - PHOTO])
+    out = np.empty((1, 37, 53, 3), np.float32)
+    direct("mosaic")({"data": images, "images": np.array([[2, 0, 3, 1]], np.int32), "moves": moves.reshape(1, 24),
+                      "crosses": np.array([[cy, cx]], np.int32), "colours": np.array([[1, 1, 1, 0]], np.float32),
+                      "gain": np.ones(3, np.float32), "offset": np.zeros(3, np.float32), "out": out}, {"fill": fill, "peak": 255.0})
+    want = np.empty((37, 53, 3))
+    for t, (image, box) in enumerate(zip([2, 0, 3, 1], [(0, 0, cx, cy), (cx, 0, 53, cy), (0, cy, cx, 37), (cx, cy, 53, 37)],
+                                         strict=True)):
+        for k in range(3):
+            whole = Image.fromarray(images[image, ..., k].astype(np.float32)).transform(
+                (53, 37), Image.Transform.AFFINE, tuple(moves[t].astype(float)), Image.Resampling.BILINEAR, fillcolor=fill)
+            want[box[1]:box[3], box[0]:box[2], k] = np.asarray(whole.crop(box))
+    assert (abs(out[0] - want).max(2) > 1e-3).mean() < 4e-3         # the last bits decide at the very edge of an image
+    assert np.median(abs(out[0] - want)) == 0
+
+
 def batch(augment, x, rows, seed=1, epoch=0, position=0, y=None, **options):
     source = AugmentedImages(x, np.zeros(len(x), np.int32) if y is None else y, augment, **options)
     out = np.empty((len(rows), *x.shape[1:]), np.float32)
@@ -162,6 +181,8 @@ def test_images_that_do_not_fit():
         Augment(crop=7)(small, np.zeros(4))
     with pytest.raises(UsageError, match="covers any image"):
         Augment(cutout=30)(small, np.zeros(4))
+    with pytest.raises(UsageError, match="pictures with boxes"):
+        Augment(mosaic=1)(small, np.zeros(4))
     with pytest.raises(UsageError, match="colour images"):
         Augment(hue=0.1)(small, np.zeros(4))
     with pytest.raises(DataError, match="takes images"):

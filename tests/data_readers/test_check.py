@@ -1,6 +1,8 @@
 """`data check`: each finding is provoked, and a clean set has none."""
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -128,6 +130,92 @@ def test_pictures_in_two_parts(tmp_path):
     assert [len(f.rows) for f in report.findings if f.code == "DL-D12"] == [2]
     assert [len(f.rows) for f in report.findings if f.code == "DL-D11"] == [1]
     assert "fox" in found(report)["DL-D14"].message and report.summary["test"]["sizes"] == {"8x6": 11}
+
+
+# ---- pictures with boxes --------------------------------------------------------------------------------------------
+def voc(root, name, boxes, size=(40, 30), seed=None):
+    """A picture (width, height) of noise and its annotation; boxes: (class, corners)."""
+    for folder in ("Annotations", "JPEGImages"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(name) if seed is None else seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(root / "JPEGImages" / f"{name}.png")
+    keys = "xmin", "ymin", "xmax", "ymax"
+    rows = "".join(f"<object><name>{label}</name><bndbox>" + "".join(f"<{k}>{v}</{k}>" for k, v in zip(keys, box, strict=True))
+                   + "</bndbox></object>" for label, box in boxes)
+    (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{rows}</annotation>")
+
+
+def clean_voc(root, count=25):
+    (root / "ImageSets" / "Main").mkdir(parents=True)
+    for i in range(count):
+        voc(root, f"p{i}", [("cat", (1, 2, 9, 9)), ("dog", (10, 10, 20, 20))], seed=i)
+    (root / "ImageSets" / "Main" / "train.txt").write_text("".join(f"p{i}\n" for i in range(count)))
+    return root
+
+
+def test_a_data_set_of_boxes(tmp_path):
+    root = clean_voc(tmp_path / "voc")
+    report = check({"train": str(root)})
+    assert kind_of(str(root)) == "boxes" and report.findings == []
+    assert report.summary["train"]["classes"] == {"cat": 25, "dog": 25} and report.summary["train"]["boxes"] == 50
+    voc(root, "p3", [("cat", (-5, 2, 9, 9)), ("cat", (50, 1, 60, 9)), ("dog", (7, 7, 7, 9)), ("fox", (1, 1, 9, 9))], seed=3)
+    (root / "JPEGImages" / "p4.png").unlink()
+    (root / "JPEGImages" / "p5.png").write_bytes((root / "JPEGImages" / "p5.png").read_bytes()[:300])
+    (root / "JPEGImages" / "p6.png").write_bytes((root / "JPEGImages" / "p7.png").read_bytes())
+    (root / "Annotations" / "p8.xml").unlink()
+    for i, part in ((1, "val"), (2, "test")):
+        voc(root, part, [("cat", (1, 1, 9, 9)), ("owl", (1, 1, 9, 9))], seed=i if part == "val" else 99)
+        (root / "ImageSets" / "Main" / f"{part}.txt").write_text(part)
+    report = check({"train": str(root)})
+    of = {}
+    for one in report.findings:
+        of.setdefault(one.code, []).append(one)
+    places = {code: str(of[code][0].rows[0]).removeprefix(str(root)) for code in of if of[code][0].rows}
+    assert {code: places[code] for code in sorted(places)} == {
+        "DL-D06": "/JPEGImages/p7.png", "DL-D12": "/JPEGImages/val.png", "DL-D20": "/JPEGImages/p5.png",
+        "DL-D25": "/Annotations/p3.xml, object 2", "DL-D26": "/Annotations/p3.xml, object 3",
+        "DL-D27": "/Annotations/p3.xml, object 1", "DL-D28": "/Annotations/p4.xml", "DL-D29": "/JPEGImages/p8.png",
+        "DL-D30": "/Annotations/val.xml, object 2"}
+    assert "'fox' has 1 box" in of["DL-D07"][-1].message and of["DL-D25"][0].samples == ["(50, 1, 60, 9)"]
+    assert report.errors == 2 and len(of["DL-D30"]) == 2 and set(report.summary) == {"train", "val", "test"}
+    (root / "Annotations" / "p9.xml").write_text("<annotation>")
+    report = check({"train": str(root)})
+    assert report.findings[0].code == "DL-D03" and "p9.xml" in report.findings[0].rows[0] and report.errors == 1
+
+
+def test_coco_and_yolo_are_data_sets_of_boxes(tmp_path):
+    folder = tmp_path / "coco"
+    folder.mkdir()
+    Image.new("RGB", (20, 10), "red").save(folder / "a.png")
+    content = {"info": {}, "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "gone.png"}],
+               "categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "y"}],
+               "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 5, 5]} for i in (1, 2)]}
+    (folder / "train.json").write_text(json.dumps(content))
+    for source in (folder, folder / "train.json"):
+        report = found(check({"train": str(source)}))
+        assert report["DL-D28"].severity == "error" and report["DL-D28"].rows == [str(folder / "gone.png")]
+        assert "'y' has no box" in report["DL-D07"].message
+    yolo = tmp_path / "yolo"
+    for part in ("train", "val"):
+        (yolo / "images" / part).mkdir(parents=True)
+        (yolo / "labels" / part).mkdir(parents=True)
+        Image.new("RGB", (20, 10), part == "val" and "red" or "blue").save(yolo / "images" / part / "a.png")
+        (yolo / "labels" / part / "a.txt").write_text("1 0.5 0.5 0.2 0.2\n7 0.5 0.5 0.2 0.2\n")
+    (yolo / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [x, y]\n")
+    shown = show(str(yolo), 0)
+    assert shown["classes"] == {"train": {"y": 1}, "val": {"y": 1}} and shown["rows"] == {"train": 1, "val": 1}
+    report = check({"train": str(yolo / "data.yaml"), "test": str(folder)})
+    assert "DL-D30" in found(report) and list(report.summary) == ["train", "val", "test"]
+    assert "x" in found(report)["DL-D07"].message and "DL-D12" in found(report)           # both red
+
+
+def test_other_json_and_yaml_make_no_data_set_of_boxes(tmp_path):
+    (tmp_path / "t.json").write_text('{"images": 3, "label": "a"}\n{"images": 4, "label": "b"}\n')
+    assert kind_of(str(tmp_path / "t.json")) == "table"
+    root = pictures(tmp_path / "p", 2)
+    (root / "notes.yaml").write_text("train: yes\n")
+    (root / "train.json").write_text("[1, 2]")
+    assert kind_of(str(root)) == "pictures"
 
 
 def test_arrays_of_images(tmp_path, mnist):

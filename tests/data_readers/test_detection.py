@@ -152,7 +152,13 @@ def test_a_picture_that_cannot_be_read(tmp_path):
         read_detection(tmp_path)
     assert "b.png" in caught.value.where
     part = read_detection(tmp_path, skip_bad=True).train
-    assert len(part) == 1 and "1 pictures that cannot be read left out" in part.notes
+    assert len(part) == 1 and "1 x picture that cannot be read left out (first: " in part.notes[1]
+    (tmp_path / "a.json").write_text(json.dumps({
+        "images": [{"id": 1, "file_name": "a.png"}, {"id": 2, "file_name": "c.png"}], "categories": [{"id": 1, "name": "x"}],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [1, 1, 5, 5]} for i in (1, 2)]}))
+    (tmp_path / "JPEGImages" / "a.png").rename(tmp_path / "a.png")
+    part = read_detection(tmp_path / "a.json", skip_bad=True).train
+    assert len(part) == 1 and "1 x missing picture left out (first: " in part.notes[1] and "c.png" in part.notes[1]
 
 
 @pytest.mark.parametrize("content, message", [

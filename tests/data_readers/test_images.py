@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import DATA
 from PIL import Image
 
 from dlcore.data.idx import read_idx
@@ -128,7 +129,7 @@ def test_images_of_other_sizes_are_resized_and_noted(tmp_path):
     Image.fromarray(np.full((4, 5), 256 * 77, np.uint16)).save(root / "cat" / "sixteen.png")
     part = read_images(root).train
     assert part.x.shape == (8, 4, 5) and (part.x[3] == 9).all() and (part.x[4] == 77).all()
-    assert any("1 images have another size" in note for note in part.notes)
+    assert any("1 image has another size" in note for note in part.notes)
 
 
 def test_damaged_image_files_are_refused(tmp_path):
@@ -215,3 +216,33 @@ def test_inputs_without_answers(tmp_path):
     (tmp_path / "image").write_bytes(idx_bytes(IMAGES[0]))
     assert read_inputs(tmp_path / "image", shape).x.shape == (1, 4, 5)
     assert len(read_inputs(write_idx(tmp_path / "d"), shape)) == 3
+    for source in ("x.npz", "images", "image"):
+        part = read_inputs(tmp_path / source, (8, 10))
+        assert part.x.shape[1:] == (8, 10) and "resized from 4x5 to 8x10" in part.notes[-1]
+    (tmp_path / "paths.csv").write_text("path,label\none.png,\none.png,x\n")
+    assert read_inputs(tmp_path / "paths.csv", shape).x.shape == (2, 4, 5)
+    (tmp_path / "paths.csv").write_text("path\none.png\nnone.png\n")
+    with pytest.raises(DataError, match="no such picture"):
+        read_inputs(tmp_path / "paths.csv", shape)
+
+
+def test_pictures_that_a_table_names_and_that_are_not_there(tmp_path):
+    write_folders(tmp_path / "d")
+    (tmp_path / "t.csv").write_text("image,label\nd/cat/0.png,a\nd/dog/0.png,b\nd/fox/0.png,b\n")
+    with pytest.raises(DataError, match="skip-bad"):
+        read_images(tmp_path / "t.csv")
+    part = read_images(tmp_path / "t.csv", skip_bad=True).train
+    assert part.y.tolist() == ["a", "b"] and part.notes[0].startswith("train: 2 images of 4x5 of 2 labels in ")
+    assert any("1 image cannot be read and is left out" in note and "fox" in note for note in part.notes)
+
+
+def test_pictures_with_boxes_are_no_folder_for_each_label():
+    with pytest.raises(DataError, match="train detect"):
+        read_images(DATA / "detection" / "bccd")
+
+
+def test_channels_that_seem_to_come_first_are_noted(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 3, 8, 9), np.uint8), y=[0, 1, 0, 1])
+    assert "channels come first" in read_images(tmp_path / "x.npz").train.notes[1]
+    np.savez(tmp_path / "y.npz", x=np.zeros((4, 8, 9, 3), np.uint8), y=[0, 1, 0, 1])
+    assert len(read_images(tmp_path / "y.npz").train.notes) == 1

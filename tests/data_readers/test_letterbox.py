@@ -7,6 +7,7 @@ import pytest
 from dlcore.data.augment import Augment
 from dlcore.data.detection.decode import found_in, from_priors, from_regions, from_yolo
 from dlcore.data.detection.letterbox import GREY, BoxedImages, letterboxed, moved, packed, shape_for
+from dlcore.data.kernels import direct
 from dlcore.errors import DataError
 from dlcore.layers.detection import corners, grid
 from dlcore.metrics.boxes import Boxes
@@ -62,6 +63,70 @@ def test_boxes_move_with_their_pictures():
     assert np.array_equal(again[0], x) and np.array_equal(again[1], y)
     source.fill(*again, np.arange(20, dtype=np.int32), 3, 2, 0)
     assert not np.array_equal(again[1], y)
+
+
+def rectangles(count, seed=0, size=(40, 60)):
+    """Black pictures, each with a rectangle of its own brightness, and the boxes around them, of class 0 to count - 1."""
+    rng, images, rows = np.random.default_rng(seed), np.zeros((count, *size, 3), np.uint8), []
+    for i in range(count):
+        x, y, w, h = rng.integers(2, 30), rng.integers(2, 20), rng.integers(12, 28), rng.integers(10, 18)
+        images[i, y:y + h, x:x + w] = 150 + 5 * i
+        rows.append([[i, x, y, x + w, y + h], [-1, 0, 0, 0, 0]])
+    return images, np.array(rows, np.float32)
+
+
+def mosaics(augment, rows, seed=3, epoch=1, count=20):
+    """The batch of these rows, with where its four pictures meet."""
+    images, given = rectangles(count)
+    source, rows = BoxedImages(images, given, Augment.parse(augment)), np.asarray(rows, np.int32)
+    x, y = np.empty((len(rows), 40 * 60 * 3), np.float32), np.empty((len(rows), 8, 5), np.float32)
+    source.fill(x, y, rows, seed, epoch, 0)
+    drawn = {"images": np.empty((len(rows), 4), np.int32), "moves": np.empty((len(rows), 24), np.float32),
+             "crosses": np.empty((len(rows), 2), np.int32)}
+    direct("mosaic_draw")({"rows": rows, "settings": source.settings, **drawn},
+                          {"seed": seed, "epoch": epoch, "chance": source.augment.mosaic, "total": count})
+    return x.reshape(-1, 40, 60, 3), y, drawn
+
+
+@pytest.mark.parametrize("augment", ["mosaic=1", "mosaic=1,flip,vflip,zoom=0.3,shift=0.1"])
+def test_boxes_of_a_mosaic_are_those_of_what_shows(augment):
+    """In each tile the pixels as bright as a picture's rectangle lie in its box, which is tight; a sliver has none."""
+    pixels, boxes, drawn = mosaics(augment, range(20))
+    slivers = 0
+    for i, (cy, cx) in enumerate(drawn["crosses"]):
+        assert 10 <= cy <= 30 and 15 <= cx <= 45 and drawn["images"][i, 0] == i
+        wanted = []
+        for t, image in enumerate(drawn["images"][i]):
+            at = slice(0, cy) if t < 2 else slice(cy, 40), slice(0, cx) if t % 2 == 0 else slice(cx, 60)
+            # black or brighter than the grey fill: half the brightness is where the edge of the rectangle is
+            rows, columns = np.nonzero(pixels[i, at[0], at[1], 0] * 255 > 0.5 * (150 + 5 * image) + 60)
+            if len(rows):
+                wanted.append((image, columns.min() + at[1].start, rows.min() + at[0].start, columns.max() + 1 + at[1].start,
+                               rows.max() + 1 + at[0].start))
+        there = boxes[i, boxes[i, :, 0] >= 0]
+        assert (boxes[i, len(there):, 0] == -1).all() and len(there) <= len(wanted)
+        slivers += len(wanted) - len(there)
+        for found in there:
+            same = [w for w in wanted if w[0] == found[0] and np.abs(found[1:] - w[1:]).max() <= 1.51]
+            assert same, (found, wanted)
+    assert 0 < slivers < 20 and (boxes[..., 0] >= 0).sum() > 45
+
+
+def test_mosaics_depend_on_seed_epoch_and_row_alone():
+    every = "mosaic,flip,zoom=0.3,shift=0.1,color"
+    whole, boxes, drawn = mosaics(every, range(20))
+    some, their, _ = mosaics(every, [11, 3, 17])
+    assert np.array_equal(some, whole[[11, 3, 17]]) and np.array_equal(their, boxes[[11, 3, 17]])
+    joined = (drawn["crosses"] < (40, 60)).all(1)
+    assert 5 <= joined.sum() <= 15                                     # half of them
+    alone, simple, _ = mosaics(every.removeprefix("mosaic,") + ",mosaic=1e-9", range(20))
+    assert np.array_equal(alone[~joined], whole[~joined]) and not (alone[joined] == whole[joined]).all((1, 2, 3)).any()
+    for other in ({"seed": 4}, {"epoch": 2}):
+        assert not np.array_equal(mosaics(every, range(20), **other)[2]["images"], drawn["images"])
+    without = BoxedImages(*rectangles(20), Augment.parse(every.removeprefix("mosaic,")))
+    x, y = np.empty((20, 40 * 60 * 3), np.float32), np.empty((20, 2, 5), np.float32)
+    without.fill(x, y, np.arange(20, dtype=np.int32), 3, 1, 0)
+    assert np.array_equal(alone.reshape(20, -1), x) and np.array_equal(simple[:, :2], y)
 
 
 def test_what_is_hardly_seen_is_dropped():

@@ -1,6 +1,9 @@
 """Pictures: sizes, turns, depths, palettes, damage; tables of paths; resizing as Pillow resizes."""
 from __future__ import annotations
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,6 +71,23 @@ def folder(root, bad=0):
     return root
 
 
+@pytest.mark.parametrize("side, refused", [(9_800, False), (10_200, True), (60_000, True)])
+def test_more_pixels_than_are_taken(tmp_path, side, refused):
+    """Heads of one-bit pictures: below our limit and above Pillow's warning, above ours, above Pillow's error."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(100 if refused else (side // 8 + 1) * side), 1))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b""))
+    if not refused:
+        assert read_head(tmp_path / "a.png").size == (side, side)
+        return
+    for read in (read_head, lambda path: decode(path, True)):
+        with pytest.raises(DataError, match="too many pixels") as caught:
+            read(tmp_path / "a.png")
+        assert caught.value.expected == "at most 100,000,000" and "--skip-bad" in caught.value.hint
+
+
 def test_bad_pictures_are_named_or_left_out_and_counted(tmp_path):
     root = folder(tmp_path / "d", 2)
     (root / "fox").mkdir()
@@ -76,7 +96,7 @@ def test_bad_pictures_are_named_or_left_out_and_counted(tmp_path):
     part = read_images(root, skip_bad=True).train
     assert len(part) == 8 and part.y.tolist() == ["cat"] * 4 + ["dog"] * 4
     assert any("2 images cannot be read and are left out" in note and "bad0.png" in note for note in part.notes)
-    assert any("1 folders hold no images: fox" in note for note in part.notes)
+    assert any("1 folder holds no images: fox" in note for note in part.notes)
     for path in root.glob("*/?.png"):
         path.write_bytes(b"none")
     with pytest.raises(DataError, match="no picture can be read"):

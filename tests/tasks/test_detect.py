@@ -116,9 +116,10 @@ class Stop(Callback):
             self.session.interrupt()
 
 
-def test_a_resumed_training_gives_the_same_bits(bccd, tmp_path):
+@pytest.mark.parametrize("augment", ["flip,zoom=0.3", "mosaic,flip,zoom=0.3"])
+def test_a_resumed_training_gives_the_same_bits(bccd, tmp_path, augment):
     def model():
-        return Detector.of("yolo-tiny", **SMALL)
+        return Detector.of("yolo-tiny", **SMALL, augment=augment)
 
     def backup(name):
         return BackupAndRestore(tmp_path / name, save_freq=1, delete_checkpoint=False)
@@ -139,6 +140,8 @@ def test_parameters_of_no_use(bccd):
                   {"attention": 1}, {"overlap": -0.1}):
         with pytest.raises(UsageError):
             Detector(**{**SMALL, **wrong}).fit(bccd.train)
+    with pytest.raises(UsageError, match="pictures with boxes"):
+        dl.ImageClassifier(augment="mosaic").fit(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1])
     with pytest.raises(UsageError, match="one answer for each row"):
         dl.cross_validate(Detector(**SMALL), bccd.train, folds=2)
     with pytest.raises(UsageError, match="no detector"):
@@ -220,6 +223,10 @@ def damaged_copy(tmp_path):
     return copy, names
 
 
+def picture_of(folder, name):
+    return (folder / "JPEGImages" / f"{name}.jpg").read_bytes()
+
+
 def test_bad_data_is_named_or_counted(tmp_path, capsys):
     copy, names = damaged_copy(tmp_path)
     arguments = ["train", "detect", "--data", str(copy), "--epochs", "1", "--batch", "4", "--size", "32x48"]
@@ -232,6 +239,17 @@ def test_bad_data_is_named_or_counted(tmp_path, capsys):
     for note in ("1 damaged pictures left out", "1 x box outside its picture", "1 x picture without annotation",
                  "1 x degenerate box"):
         assert note in said
+    evaluate = ["evaluate", str(tmp_path / "b"), str(copy)]
+    assert run(evaluate) == 0                               # the damaged picture is none of the test part
+    name = (copy / "ImageSets" / "Main" / "test.txt").read_text().split()[1]
+    (copy / "JPEGImages" / f"{name}.jpg").write_bytes(picture_of(copy, name)[:1500])
+    capsys.readouterr()
+    assert run(evaluate) == 4
+    said = capsys.readouterr().err
+    assert f"{name}.jpg" in said and "--skip-bad" in said
+    assert run([*evaluate, "--skip-bad", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["rows"] == 3 and "1 damaged pictures left out (first: " in said.err and name in said.err
     assert run(["predict", str(tmp_path / "b"), str(copy / "JPEGImages")]) == 4
     assert names[0] in capsys.readouterr().err
     assert run(["predict", str(tmp_path / "b"), str(copy / "JPEGImages"), "--skip-bad"]) == 0

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import DATA
 
+import dlcore as dl
 from dlcore.errors import DataError, UsageError
 from dlcore.tasks import TASKS, ImageClassifier, TabularClassifier, TabularRegressor
 
@@ -85,6 +86,35 @@ def test_tables_without_a_header(tmp_path):
         inputs = "".join(f"{i % 7},{'rst'[i % 3]}\n" for i in range(400))
         part = TABULAR.read(write(tmp_path, inputs, "p.csv"), labelled=False, like=model).held_out()
         np.testing.assert_array_equal(model.predict(part.x), model.predict(parts.train.x))
+
+
+def test_the_guess_of_a_header_is_overruled(tmp_path):
+    """Numbers name the columns, or texts are data: both look like the opposite."""
+    years = write(tmp_path, "2019,2020,label\n" + rows(60, ""), "y.csv")
+    texts = write(tmp_path, rows(60, "", lambda i: "uv"[i % 2]).replace("0,r,u", "one,w,x", 1), "t.csv")
+    assert TABULAR.read(years, label_col="c3").train.x.names == ("c1", "c2")
+    assert TABULAR.read(texts, label_col="x").train.x.names == ("one", "w")
+    for path, told, label, count in ((years, True, "label", 60), (years, False, "c3", 61), (texts, False, "c3", 60)):
+        parts = TABULAR.read(path, label_col=label, header=told)
+        model = TABULAR.create(parts.train, epochs=1, hidden=[8], header=told).fit(parts.train)
+        assert len(parts.train) == count and model.header is told
+        model.save(tmp_path / f"{count}{label}.dlc")
+        again = dl.load(tmp_path / f"{count}{label}.dlc")
+        one = write(tmp_path, "2019,2020\n1,r\n" if told else "red,r\n", "p.csv")
+        part = TABULAR.read(one, labelled=False, like=again).held_out()
+        assert again.header is told and len(part) == 1
+        assert len(TABULAR.read(path, like=again).train) == count
+        assert len(TABULAR.read(write(tmp_path, "4,r\n5,s\n", "q.csv"), labelled=False, like=again, header=False).train) == 2
+
+
+def test_a_single_row_without_a_header(tmp_path):
+    """Of a table without header a row of text is data, whatever it looks like."""
+    text = "".join(f"{'ab'[i % 2]},{'rst'[i % 3]},{'xy'[i % 2]}\n" for i in range(60))
+    parts = TABULAR.read(write(tmp_path, text), label_col="c3")
+    model = TABULAR.create(parts.train, epochs=1, hidden=[8]).fit(parts.train)
+    assert model.header == "auto"
+    assert len(TABULAR.read(write(tmp_path, "b,r\n", "p.csv"), labelled=False, like=model).train) == 1
+    assert len(TABULAR.read(write(tmp_path, "c1,c2\nb,r\n", "q.csv"), labelled=False, like=model).train) == 1
 
 
 def test_one_row_from_standard_input(tmp_path, monkeypatch):

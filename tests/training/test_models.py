@@ -1,4 +1,6 @@
 """Functional models, subclasses, shared layers, own losses and metrics, summaries."""
+import pickle
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,78 @@ def test_functional_with_several_inputs_and_outputs():
     assert history.history["loss"][-1] < logs["loss"]
     assert [o.shape for o in model.predict_on_batch([x[0][:2], x[1][:2]])] == [(2, 2), (2, 3)]
     assert len(model.train_on_batch(x, [value, kind])) == 5
+
+
+def two_heads(**options):
+    x = Input((4,))
+    h = Dense(6, activation="tanh")(x)
+    return dl.Model(x, {"value": Dense(2)(h), "kind": Dense(3, activation="softmax")(h)}, **options)
+
+
+def test_outputs_are_called_by_the_keys_of_a_dict(tmp_path):
+    model = two_heads(seed=3)
+    model.compile(SGD(0.05), {"kind": "sparse_categorical_crossentropy", "value": "mse"}, metrics={"kind": ["accuracy"]},
+                  loss_weights={"value": 0.5})
+    x, y = normal(33, 4), {"kind": np.arange(33) % 3, "value": normal(33, 2, seed=2)}
+    out = model.predict(x, batch_size=8)
+    assert list(out) == ["value", "kind"] and [a.shape for a in out.values()] == [(33, 2), (33, 3)]
+    logs = model.evaluate(x, y, return_dict=True)
+    assert list(logs) == ["loss", "value_loss", "kind_loss", "kind_accuracy"]
+    assert logs["value_loss"] == pytest.approx(((out["value"] - y["value"]) ** 2).mean(), rel=1e-5)
+    in_order = model.evaluate(x, [y["value"], y["kind"]], return_dict=True)
+    assert in_order == logs
+    model.fit(x, y, epochs=2, verbose=0, validation_data=(x, y))
+    model.fit([(x[:8], {k: v[:8] for k, v in y.items()})], epochs=1, verbose=0)
+    for batch in (model.predict_on_batch(x[:5]), model.predict([x[:2], x[2:5]].__iter__())):
+        assert list(batch) == ["value", "kind"]
+        np.testing.assert_allclose(batch["kind"], model.predict(x[:5])["kind"], atol=1e-6)
+    model.save(tmp_path / "m.dlc")
+    for again in (dl.load(tmp_path / "m.dlc"), pickle.loads(pickle.dumps(model))):
+        assert again.network.output_keys == ("value", "kind")
+        got = again.predict(x)
+        assert list(got) == ["value", "kind"] and all(np.array_equal(got[k], v) for k, v in model.predict(x).items())
+        assert again.evaluate(x, y, return_dict=True) == model.evaluate(x, y, return_dict=True)
+        again.fit(x, y, epochs=1, verbose=0)
+    one = dl.Model(a := Input((4,)), {"y": Dense(1)(a)})
+    one.compile("sgd", "mse", metrics=["mae"])
+    assert one.predict(x)["y"].shape == (33, 1) and one.predict_on_batch(x)["y"].shape == (33, 1)
+    assert list(one.evaluate(x, {"y": normal(33)}, return_dict=True)) == ["loss", "mae"]
+    assert one.evaluate(x, normal(33), report=True) is not None
+
+
+def test_dicts_of_outputs_in_larger_models(tmp_path):
+    """A model in a model, and a subclass that returns a dict."""
+    inner, x = two_heads(), Input((4,))
+    parts = inner(x)
+    model = dl.Model(x, {"sum": Dense(1)(Concatenate()([parts["kind"], parts["value"]])), **parts})
+    given = normal(7, 4)
+    out = model.predict(given)
+    assert list(out) == ["sum", "value", "kind"]
+    assert all(np.array_equal(out[k], v) for k, v in inner.predict(given).items())
+    model.save(tmp_path / "m.dlc")
+    assert all(np.array_equal(v, out[k]) for k, v in dl.load(tmp_path / "m.dlc").predict(given).items())
+
+    class Heads(dl.Model):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.left, self.right = Dense(2), Dense(3)
+
+        def call(self, x):
+            return {"left": self.left(x), "right": self.right(x)}
+    own = Heads()
+    own.compile("sgd", {"right": "mse", "left": "mae"})
+    own.fit(given, {"left": normal(7, 2), "right": normal(7, 3)}, verbose=0)
+    assert {k: v.shape for k, v in own.predict(given).items()} == {"left": (7, 2), "right": (7, 3)}
+
+
+def test_dicts_of_outputs_that_name_none():
+    x = Input((4,))
+    for wrong in ({1: Dense(1)(x)}, {"": Dense(1)(x)}, {"a": [Dense(1)(x)]}, {}):
+        with pytest.raises(UsageError):
+            dl.Model(x, wrong)
+    model = two_heads()
+    with pytest.raises(UsageError, match="not there"):
+        model.compile("sgd", {"value": "mse", "kinds": "mse"})
 
 
 def test_an_output_without_loss():

@@ -12,7 +12,14 @@ from dlcore.data.detection.dataset import Detections, Pictures, pictures_of
 from dlcore.data.files import similar_path
 from dlcore.errors import DataError
 
-__all__ = ["Detections", "Pictures", "pictures_of", "read_detection"]
+__all__ = ["Detections", "Pictures", "is_detection", "pictures_of", "read_detection"]
+
+
+def is_detection(path: Path) -> bool:
+    """Whether a file or folder looks like a data set of boxes, by its names and the first bytes of its annotations; it may also be
+    a folder or a table of another kind that merely has a json or yaml in it, and is none then."""
+    from dlcore.data.detection import coco, voc, yolo
+    return voc.is_source(path) or coco.looks_like(path) or yolo.looks_like(path)
 
 
 def read_detection(source: str | Path, *, faults: str = "warn", skip_bad: bool = False, classes: tuple[str, ...] = ()) -> Parts:

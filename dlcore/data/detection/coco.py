@@ -23,6 +23,16 @@ def is_source(path: Path) -> bool:
     return path.suffix.lower() == ".json" if path.is_file() else bool(_files(path))
 
 
+def looks_like(path: Path) -> bool:
+    """Whether a json is COCO's by its first bytes, where another json could lie."""
+    files = [path] if path.is_file() else list(_files(path).values())
+    if not files or files[0].suffix.lower() != ".json":
+        return False
+    with files[0].open("rb") as file:
+        head = file.read(1 << 16).lstrip()
+    return head.startswith(b"{") and re.search(rb'"(images|annotations|categories)"\s*:\s*\[', head) is not None
+
+
 def read(path: Path, faults: str, skip_bad: bool, classes: tuple[str, ...]) -> Parts:
     """See `read_detection`.  The classes are, without `classes`, the categories of the training part in the order of their ids."""
     files = {"train": path} if path.is_file() else _files(path)
@@ -93,7 +103,8 @@ def _fill(found: Found, content: dict[str, Any], path: Path, part: str, known: t
         else:
             annotated.setdefault(image, []).append((number, row))
     for i, (image, entry) in enumerate(images.items(), 1):
-        picture = _picture(path, part, _value(entry, "file_name", str, f"{path}, image {i}"))
+        name = _value(entry, "file_name", str, f"{path}, image {i}")
+        picture = _picture(path, part, name, found.skip_bad)
         size = found.size_of(picture)
         if size is None:
             continue
@@ -115,8 +126,8 @@ def _fill(found: Found, content: dict[str, Any], path: Path, part: str, known: t
         found.add(picture, size, rows)
 
 
-def _picture(path: Path, part: str, name: str) -> Path:
-    """Where a picture lies.  A name that leaves the data set's folder is refused."""
+def _picture(path: Path, part: str, name: str, may_miss: bool) -> Path:
+    """Where a picture lies, or would lie.  A name that leaves the data set's folder is refused."""
     around = path.parent
     ending = path.stem.rpartition("_")[2]
     root = around.parent if around.name.lower() == "annotations" else around
@@ -124,6 +135,9 @@ def _picture(path: Path, part: str, name: str) -> Path:
         raise DataError("a picture's name leaves the folder of the data", where=str(path), got=name[:100])
     folders = [around, around / "images", *(base / end for base in (root, root / "images") for end in (".", part, ending))]
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None and may_miss:
+        return around / name
     if found is None:
-        raise DataError("a picture is missing", where=str(path), expected=f"{name} beside it, in images, {part} or {ending}")
+        raise DataError("a picture is missing", where=str(path), expected=f"{name} beside it, in images, {part} or {ending}",
+                        hint="--skip-bad leaves such pictures out")
     return found

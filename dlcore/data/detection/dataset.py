@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from dlcore.metrics.boxes import Boxes, listed
 
 POLICIES = ("warn", "error")
 Row = tuple[int, tuple[float, float, float, float], bool]       # label, box, ignored
+Place = tuple[str, str]                                         # where a fault is, and what stands there
 
 
 class Pictures:
@@ -40,11 +40,13 @@ class Pictures:
 @dataclass(frozen=True)
 class Detections(Dataset):
     """x: `Pictures`;  y: (N,) of `Boxes`, or None.  classes: their names.  validation: the part to validate on, where the source
-    has one.  size: (height, width) that pictures shall be brought to, where the reader was told."""
+    has one.  size: (height, width) that pictures shall be brought to, where the reader was told.  faults: what was wrong with
+    annotations, by kind, where and what."""
 
     classes: tuple[str, ...] = ()
     validation: Detections | None = field(default=None)
     size: tuple[int, int] | None = None
+    faults: Mapping[str, Sequence[Place]] = field(default_factory=dict)
 
     def take(self, rows: np.ndarray) -> Detections:
         """The pictures with these numbers, in this order, without a part to validate on."""
@@ -54,32 +56,36 @@ class Detections(Dataset):
 
 
 class Faults:
-    """What is wrong with annotations: raised at once, or counted."""
+    """What is wrong with annotations: raised at once, or counted.   places: of each kind, in the order in which they were met."""
 
     def __init__(self, policy: str):
         if policy not in POLICIES:
             raise UsageError("faults of annotations are counted or raised", expected=", ".join(POLICIES), got=repr(policy))
         self.policy = policy
-        self.counts: Counter[str] = Counter()
-        self.first: dict[str, str] = {}
+        self.places: dict[str, list[Place]] = {}
 
     def add(self, kind: str, where: str, expected: str = "", got: str = "") -> None:
         """One more of a kind ("degenerate box").  Raises `DataError` where that is the policy."""
         if self.policy == "error":
             raise DataError(f"a {kind}" if kind[0] not in "aeiou" else f"an {kind}", where=where, expected=expected, got=got,
                             hint="faults=\"warn\" (data.faults) counts such and goes on")
-        self.counts[kind] += 1
-        self.first.setdefault(kind, f"{where}: {got}" if got else where)
+        self.count(kind, where, got)
+
+    def count(self, kind: str, where: str, got: str = "") -> None:
+        """One more that is not raised in any case."""
+        self.places.setdefault(kind, []).append((where, got))
 
     def notes(self, what: dict[str, str]) -> list[str]:
         """A line for each kind; what: what became of it."""
-        return [f"{count} x {kind} {what[kind]} (first: {self.first[kind]})" for kind, count in self.counts.items()]
+        return [f"{len(places)} x {kind} {what[kind]} (first: {': '.join(filter(None, places[0]))})"
+                for kind, places in self.places.items()]
 
 
 DEGENERATE, OUTSIDE, CUT, UNKNOWN = "degenerate box", "box outside its picture", "box beyond the edge", "unknown class"
 BARE, LOST = "picture without annotation", "annotation without a picture"
+UNREADABLE, MISSING = "picture that cannot be read", "missing picture"
 BECAME = {DEGENERATE: "left out", OUTSIDE: "left out", CUT: "cut off there", UNKNOWN: "left out", BARE: "kept as background",
-          LOST: "left out"}
+          LOST: "left out", UNREADABLE: "left out", MISSING: "left out"}
 _ROUNDING = 0.51              # pixels beyond the edge that are taken for rounding
 
 
@@ -110,16 +116,18 @@ class Found:
     files: list[Path] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     boxes: list[Boxes] = field(default_factory=list)
-    bad: int = 0
 
     def size_of(self, path: Path) -> tuple[int, int] | None:
-        """(height, width) of a picture; None for one that is left out because it cannot be read."""
+        """(height, width) of a picture; None for one that is left out because it is missing or cannot be read."""
         try:
             return read_head(path).size
-        except DataError:
+        except DataError as error:
             if not self.skip_bad:
                 raise
-            self.bad += 1
+            if path.is_file():
+                self.faults.count(UNREADABLE, str(path), error.got or error.message)
+            else:
+                self.faults.count(MISSING, str(path))
             return None
 
     def add(self, path: Path, size: tuple[int, int], rows: list[Row]) -> None:
@@ -134,13 +142,11 @@ class Found:
         labels = np.concatenate([b.labels for b in self.boxes]) if self.boxes else np.zeros(0, np.int64)
         each = ", ".join(f"{c} {n:,}" for c, n in zip(classes, np.bincount(labels, minlength=len(classes)), strict=True))
         notes = [f"{name}: {len(self.files):,} pictures, {len(labels):,} boxes ({each})", *self.faults.notes(BECAME)]
-        if self.bad:
-            notes.append(f"{self.bad} pictures that cannot be read left out")
         if validation is not None:
             notes += validation.notes
         pictures: Any = Pictures(self.files, np.array(self.sizes))
-        return Detections(pictures, listed(self.boxes), source, tuple(notes), classes=classes,
-                          validation=validation)
+        return Detections(pictures, listed(self.boxes), source, tuple(notes), classes=classes, validation=validation,
+                          faults=self.faults.places)
 
 
 def pictures_of(source: str | Path, skip_bad: bool = False) -> Detections:

@@ -77,29 +77,51 @@ def packed(boxes: Sequence[Boxes] | np.ndarray, frames: np.ndarray, room: int = 
     return out
 
 
-def moved(boxes: np.ndarray, moves: np.ndarray, height: int, width: int) -> np.ndarray:
+def moved(boxes: np.ndarray, moves: np.ndarray, height: int, width: int, tiles: np.ndarray | None = None) -> np.ndarray:
     """Boxes f32 (B, M, 5) where `augment` has taken their pictures by `moves` f32 (B, 6): around the moved corners, cut off at the
-    edges; what is hardly to be seen any more is none."""
+    edges; what is hardly to be seen any more is none.   tiles: (B, 4), left, top, right, bottom of what shows, by default all."""
+    edges = np.array([[0, 0, width, height]]) if tiles is None else tiles
     a, b, c, d, e, f = (moves[:, k, None, None].astype(np.float64) for k in range(6))
     x, y = boxes[:, :, [1, 3, 1, 3]] - c, boxes[:, :, [2, 2, 4, 4]] - f
     turned = a * e - b * d
     u, v = (e * x - b * y) / turned, (a * y - d * x) / turned
     whole = np.stack([u.min(2), v.min(2), u.max(2), v.max(2)], 2)
-    seen = np.clip(whole, 0, [width, height, width, height])
+    seen = np.clip(whole, edges[:, None, [0, 1, 0, 1]], edges[:, None, [2, 3, 2, 3]])
     sides, all_sides = seen[..., 2:] - seen[..., :2], np.maximum(whole[..., 2:] - whole[..., :2], 1e-9)
     kept = (boxes[..., 0] >= 0) & (sides.min(2) >= LEAST) & (sides.prod(2) >= VISIBLE * all_sides.prod(2))
     return np.concatenate([np.where(kept, boxes[..., 0], -1)[..., None], np.where(kept[..., None], seen, 0)], 2).astype(np.float32)
 
 
+def joined(boxes: np.ndarray, images: np.ndarray, moves: np.ndarray, crosses: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Boxes f32 (B, 4 M, 5) where `mosaic` has joined `images` i32 (B, 4) by `moves` f32 (B, 24) at `crosses` i32 (B, 2); boxes are
+    f32 (N, M, 5), one set for each image.  Those that are to be seen come first."""
+    cy, cx = crosses[:, 0], crosses[:, 1]
+    low, bottom, right = np.zeros_like(cy), np.full_like(cy, height), np.full_like(cx, width)
+    parts = []
+    for t in range(4):
+        top, end = (low, cy) if t < 2 else (cy, bottom)
+        left, side = (low, cx) if t % 2 == 0 else (cx, right)
+        tiles = np.stack([left, top, side, end], 1)
+        parts.append(moved(boxes[images[:, t]], moves[:, 6 * t:6 * t + 6], height, width, tiles))
+    found = np.concatenate(parts, 1)
+    order = np.argsort(found[..., 0] < 0, axis=1, kind="stable")
+    return np.take_along_axis(found, order[..., None], 1)
+
+
 class BoxedImages(Source):
     """Batches of images and their boxes for `Model.fit`, changed at random together.
 
-    images u8 (N, H, W, 3);  boxes f32 (N, M, 5), as `packed` makes them;  augment None: as they are.  Pixels become 0 to 1."""
+    images u8 (N, H, W, 3);  boxes f32 (N, M, 5), as `packed` makes them;  augment None: as they are.  Pixels become 0 to 1.
+    With mosaics the batches have room for the boxes of four images, f32 (B, 4 M, 5)."""
 
     def __init__(self, images: np.ndarray, boxes: np.ndarray, augment: Augment | None = None, weight: Any = None):
-        self.images, self.augment = images, augment
+        self.images, self.boxes, self.augment = images, boxes, augment or Augment()
         _, self.height, self.width, channels = images.shape
-        self.settings = (augment or Augment()).settings(self.height, self.width, channels)
+        self.settings = self.augment.settings(self.height, self.width, channels)
+        if self.augment.mosaic:
+            more = np.zeros((len(boxes), 3 * boxes.shape[1], 5), np.float32)
+            more[..., 0] = -1
+            boxes = np.concatenate([boxes, more], 1)
         super().__init__(len(images), (self.height * self.width * channels,), boxes, weight)
 
     def fill(self, x: np.ndarray, y: np.ndarray, rows: np.ndarray, seed: int, epoch: int, position: int) -> None:
@@ -109,7 +131,15 @@ class BoxedImages(Source):
         direct("augment_draw")({"rows": rows, "settings": self.settings, "moves": moves, "colours": colours, "holes": holes},
                                {"seed": seed, "epoch": epoch})
         gain, offset = np.full(3, 1 / 255, np.float32), np.zeros(3, np.float32)
-        direct("augment")({"data": self.images, "rows": rows, "moves": moves, "colours": colours, "holes": holes, "gain": gain,
-                           "offset": offset, "out": x.reshape(B, self.height, self.width, 3)}, {"fill": GREY, "peak": 255.0})
-        assert self.y is not None
-        y[...] = moved(self.y[rows], moves, self.height, self.width).reshape(y.shape)
+        made = {"data": self.images, "colours": colours, "gain": gain, "offset": offset,
+                "out": x.reshape(B, self.height, self.width, 3)}
+        if self.augment.mosaic:
+            images, four, crosses = np.empty((B, 4), np.int32), np.empty((B, 24), np.float32), np.empty((B, 2), np.int32)
+            drawn = {"images": images, "moves": four, "crosses": crosses}
+            direct("mosaic_draw")({"rows": rows, "settings": self.settings, **drawn},
+                                  {"seed": seed, "epoch": epoch, "chance": self.augment.mosaic, "total": self.rows})
+            direct("mosaic")({**made, **drawn}, {"fill": GREY, "peak": 255.0})
+            y[...] = joined(self.boxes, images, four, crosses, self.height, self.width).reshape(y.shape)
+        else:
+            direct("augment")({**made, "rows": rows, "moves": moves, "holes": holes}, {"fill": GREY, "peak": 255.0})
+            y[...] = moved(self.boxes[rows], moves, self.height, self.width).reshape(y.shape)

@@ -25,6 +25,16 @@ def is_source(path: Path) -> bool:
     return path.suffix.lower() in (".yaml", ".yml") if path.is_file() else _yaml_in(path) is not None
 
 
+def looks_like(path: Path) -> bool:
+    """Whether a yaml names pictures and classes, where another yaml could lie."""
+    file = path if path.is_file() else _yaml_in(path)
+    if file is None or file.suffix.lower() not in (".yaml", ".yml"):
+        return False
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    keys = {line.partition(":")[0].strip() for line in lines if not line[:1].isspace()}
+    return bool(keys & {"train", "val", "test"}) and bool(keys & {"names", "nc"})
+
+
 def read(path: Path, faults: str, skip_bad: bool, classes: tuple[str, ...]) -> Parts:
     """See `read_detection`."""
     file = path if path.is_file() else _yaml_in(path)

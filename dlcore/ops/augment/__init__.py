@@ -2,6 +2,8 @@
 
     augment_draw   settings, row numbers, seed, epoch  ->  per sample a map of coordinates, four colour factors, a hole
     augment        out[n] = (colour(warp(data[rows[n]])) * gain + offset), 0 inside the hole
+    mosaic_draw    the same maps for four images a sample, and the cross at which they meet
+    mosaic         out[n] = (colour(four warped images, joined) * gain + offset)
 
 The draws of a sample are a function of (seed, epoch, number of its row) alone, so they depend neither on the batch it
 falls into nor on the thread that makes it: u_k = word k % 4 of Philox4x32-10 with key = seed and counter = (k // 4, row,
@@ -22,6 +24,15 @@ other numbers of channels), in this order, each clipped to 0 .. peak:
 
 The hole is that of DeVries & Taylor, Improved regularization of CNNs with cutout (2017); `mix_rows` is the mixing of Zhang et al.,
 mixup (2018): out[n] = share[n] x[n] + (1 - share[n]) x[partner[n]].  Nothing here is differentiated.
+
+Mosaics (Bochkovskiy, Wang & Liao, YOLOv4, 2020, section 3.3) are made of the sample's own image, top left, and three others that
+are drawn from all R.  They meet at a cross (cy, cx) in the middle half of the height Y and of the width X.  Each of the four is
+changed as it would be alone (draw k of image t is u_(16 t + k)), made smaller by a factor z, and shows a window that fills its
+tile of h x w pixels, whose first pixel is (top, left):
+
+    z between max(1/2, h / Y, w / X) and 1,    x' = (x - left + s (z X - w)) / z,    y' = (y - top + r (z Y - h)) / z
+
+with r and s between 0 and 1.  A sample that is not joined has its cross at (Y, X), so that the first tile is all of it.
 """
 from __future__ import annotations
 
@@ -39,6 +50,11 @@ augment_draw = call("augment_draw(rows: i32[B], settings: f32[16], seed: i64, ep
 augment_call = call("augment(data: G[R, H, W, C], rows: i32[B], moves: f32[B, 6], colours: f32[B, 4], holes: i32[B, 4],"
                     " gain: f32[C], offset: f32[C], fill: f32, peak: f32 -> out: f32[B, Y, X, C])", over="B",
                     flops="12 * B * Y * X * C", G=("u8", "f32"))
+mosaic_draw = call("mosaic_draw(rows: i32[B], settings: f32[16], chance: f32, total: i64, seed: i64, epoch: i64"
+                   " -> images: i32[B, 4], moves: f32[B, 24], crosses: i32[B, 2])", over="B", flops="8000 * B")
+mosaic_call = call("mosaic(data: G[R, H, W, C], images: i32[B, 4], moves: f32[B, 24], crosses: i32[B, 2], colours: f32[B, 4],"
+                   " gain: f32[C], offset: f32[C], fill: f32, peak: f32 -> out: f32[B, Y, X, C])", over="B",
+                   flops="12 * B * Y * X * C", G=("u8", "f32"))
 mix_rows_call = call("mix_rows(x: f32[R, S], partners: i32[B], shares: f32[B] -> out: f32[B, S])", over="B", flops="3 * B * S")
 
 
@@ -62,6 +78,27 @@ def augment(data, rows, moves, colours, holes, gain, offset, height: int, width:
     if len(data.shape) != 4:
         raise ShapeError("augment: the data are no images", expected="[R, H, W, C]", got=str(list(data.shape)))
     return augment_call(data, rows, moves, colours, holes, gain, offset, fill, peak, Y=height, X=width), None
+
+
+@op
+def draw_mosaics(rows, settings, total: int, chance=1.0):
+    """For the samples `rows` (i32[B]), in the epoch and for the seed of the slots: joined with probability `chance`.
+
+    settings  f32[16], in the order of `SETTINGS`;   total: images to draw from
+    returns   images i32[B, 4], the first being rows[n]; moves f32[B, 24], of one after the other; crosses i32[B, 2] (row, column)
+    """
+    return mosaic_draw(rows, settings, chance, total, SEED, EPOCH), None
+
+
+@op
+def mosaic(data, images, moves, crosses, colours, gain, offset, height: int, width: int, fill=0.0, peak=255.0):
+    """Four images joined: top left, top right, bottom left, bottom right of a cross; f32[B, height, width, C].
+
+    images, moves, crosses  as `draw_mosaics` returns them (the caller has checked `images`);  the others as of `augment`
+    """
+    if len(data.shape) != 4:
+        raise ShapeError("mosaic: the data are no images", expected="[R, H, W, C]", got=str(list(data.shape)))
+    return mosaic_call(data, images, moves, crosses, colours, gain, offset, fill, peak, Y=height, X=width), None
 
 
 @op

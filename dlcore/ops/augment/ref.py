@@ -11,7 +11,7 @@ NODE, LOW = 0xA06, 0xFFFFFFFF
 
 def draws(seed, epoch, row):
     """The uniform numbers of one sample."""
-    words = [w for k in range(4) for w in philox((k, row, epoch, NODE), (seed & LOW, seed >> 32))]
+    words = [w for k in range(21) for w in philox((k, row, epoch, NODE), (seed & LOW, seed >> 32))]
     return np.array(words) / 2.0**32
 
 
@@ -43,6 +43,46 @@ def one_draw(u, s):
 def draw_augmentations(rows, settings, seed=7, epoch=3):
     moves, colours, holes = zip(*(one_draw(draws(seed, epoch, int(r)), settings) for r in rows), strict=True)
     return np.array(moves), np.array(colours), np.array(holes, np.int32)
+
+
+def one_mosaic(u, s, row, total, chance):
+    """(images, maps, cross) of one sample."""
+    Y, X = int(s[2]), int(s[3])
+    joined = u[64] < chance
+    cross = [int(np.floor(n * (0.25 + 0.5 * v) + 0.5)) if joined else n for n, v in ((Y, u[65]), (X, u[66]))]
+    images, maps = [row], []
+    for t in range(4):
+        if t:
+            images.append(int(u[67 + t] * total))
+        a, b, c, d, e, f = one_draw(u[16 * t:16 * t + 16], s)[0]
+        if joined:
+            (top, h), (left, w) = ((0, at) if first else (at, n - at) for at, n, first in
+                                   ((cross[0], Y, t < 2), (cross[1], X, t % 2 == 0)))
+            least = max(0.5, h / Y, w / X)
+            z = least + u[72 + 3 * t] * (1 - least)
+            # pixel (x, y) of the output is place (x', y') of the image as it would be alone
+            shift = [u[74 + 3 * t] * (z * X - w) - left, u[73 + 3 * t] * (z * Y - h) - top]
+            whole = np.array([[a, b, c], [d, e, f], [0, 0, 1]]) @ np.array([[1, 0, shift[0]], [0, 1, shift[1]], [0, 0, z]]) / z
+            a, b, c, d, e, f = whole[:2].ravel()
+        maps += [a, b, c, d, e, f]
+    return images, maps, cross
+
+
+def draw_mosaics(rows, settings, total, chance=1.0, seed=7, epoch=3):
+    drawn = [one_mosaic(draws(seed, epoch, int(r)), settings, int(r), total, chance) for r in rows]
+    images, maps, crosses = zip(*drawn, strict=True)
+    return np.array(images, np.int32), np.array(maps), np.array(crosses, np.int32)
+
+
+def mosaic(data, images, moves, crosses, colours, gain, offset, height, width, fill=0.0, peak=255.0):
+    out = np.zeros((len(images), height, width, data.shape[3]))
+    for n, (cy, cx) in enumerate(crosses):
+        stay = np.array([[1, 1, 1, 0]]), np.zeros((1, 4), int), np.ones(data.shape[3]), np.zeros(data.shape[3])
+        four = [augment(data, images[n, t:t + 1], moves[n:n + 1, 6 * t:6 * t + 6], *stay, height, width, fill, peak)[0]
+                for t in range(4)]
+        rows = [np.concatenate([four[k][:, :cx], four[k + 1][:, cx:]], 1) for k in (0, 2)]
+        out[n] = coloured(np.concatenate([rows[0][:cy], rows[1][cy:]]), colours[n], peak) * gain + offset
+    return out
 
 
 def sample(image, x, y, fill):
@@ -107,6 +147,15 @@ def drawing(id, s, seed=7, epoch=3):
     return Case("draw_augmentations", id, {"rows": rows, "settings": s}, reference, slots={"seed": seed, "epoch": epoch})
 
 
+def joining(id, s, total, chance, seed=7, epoch=3):
+    rows = np.array([0, 1, 5, 1 << 30, 77, 13], np.int32)
+
+    def reference(rows, settings, total, chance):
+        return draw_mosaics(rows, settings, total, chance, seed, epoch)
+    return Case("draw_mosaics", id, {"rows": rows, "settings": s}, reference, options={"total": total, "chance": chance},
+                slots={"seed": seed, "epoch": epoch})
+
+
 def f32(values):
     return np.asarray(values, np.float32).astype(np.float64)
 
@@ -120,6 +169,17 @@ def case(id, size, out, channels, moves, colours=(1, 1, 1, 0), hole=(0, 0, 0, 0)
               "offset": f32(rng.random(channels) - 0.5 if normal else np.zeros(channels))}
     options = {"height": out[0], "width": out[1], "fill": fill, "peak": 1.0 if floats else 255.0}
     return Case("augment", id, inputs, augment, options=options, tolerance=1e-5)
+
+
+def joined(id, size, out, channels, crosses, colours=(1, 1, 1, 0), floats=False, fill=0.0):
+    rng, B = np.random.default_rng(5), len(crosses)
+    data = rng.integers(0, 256, (6, *size, channels)).astype(np.float64 if floats else np.uint8)
+    pool = np.array([STAY, TURNED, MIRROR, (1.3, 0, -2, 0, 1.6, 1), (1, 0, 2, 0, -1, 5)])
+    inputs = {"data": f32(data / 255) if floats else data, "images": rng.integers(0, 6, (B, 4)).astype(np.int32),
+              "moves": f32(pool[rng.integers(0, len(pool), (B, 4))].reshape(B, 24)), "crosses": np.array(crosses, np.int32),
+              "colours": f32([colours] * B), "gain": f32(rng.random(channels) + 0.5), "offset": f32(rng.random(channels) - 0.5)}
+    options = {"height": out[0], "width": out[1], "fill": fill, "peak": 1.0 if floats else 255.0}
+    return Case("mosaic", id, inputs, mosaic, options=options, tolerance=1e-5)
 
 
 def mixing(id, *shape):
@@ -149,5 +209,11 @@ CASES = [
     case("hue", (5, 6), (5, 6), 3, [STAY, TURNED], (1, 1, 1, 0.27)),
     case("hue-back", (5, 6), (5, 6), 3, [STAY], (1, 1, 1, -0.45), floats=True),
     case("everything", (7, 9), (7, 9), 3, [TURNED, MIRROR], (0.8, 1.3, 0.7, 0.1), (3, 3, 6, 20), normal=True, fill=100.0),
+    joining("one", settings(7, 9, 7, 9), 1, 1.0), joining("some", settings(28, 28, 28, 28, pad=4, flip_x=0.5), 50, 0.5),
+    joining("all", settings(32, 40, 32, 40, pad=4, flip_y=0.5, rotate=0.3, shift=0.1, zoom=0.2, shear=0.2), 1 << 30, 1.0,
+            seed=12345678901234567, epoch=100000),
+    joined("four", (7, 9), (7, 9), 3, [(3, 4), (5, 2), (7, 9), (0, 9)], fill=9.0),
+    joined("colours", (7, 9), (6, 11), 3, [(3, 4), (5, 7), (6, 11)], (0.8, 1.3, 0.7, 0.1), fill=100.0),
+    joined("grey", (8, 6), (8, 6), 1, [(4, 3), (2, 5)], (1, 1.4, 1, 0), floats=True),
     mixing("images", 5, 3, 4, 2), mixing("one", 1, 7), mixing("odd", 13, 61),
 ]
