@@ -33,27 +33,6 @@ void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t 
     }}
 }}
 """
-C_PAIRS = """
-void {name}(int64_t depth, const uint16_t *a, int64_t a_at, int64_t a_row, int64_t a_col, const uint16_t *b, int64_t b_at,
-            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t rows, int64_t n, const float *bias,
-            int64_t bias_at, int64_t mode, int64_t outer, int64_t a_jump, int64_t b_jump) {{
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < n; j++) {{
-            float sum = mode & 2 ? bias[bias_at + j] : 0.0f;
-            for (int64_t o = 0; o < outer; o++)
-                for (int64_t k = 0; k < 2 * depth; k++) {{
-                    uint32_t left = (uint32_t)a[a_at + o * a_jump + i * a_row + k / 2 * a_col + k % 2] << 16;
-                    uint32_t right = (uint32_t)b[b_at + o * b_jump + k / 2 * b_row + 2 * j + k % 2] << 16;
-                    float x, y;
-                    memcpy(&x, &left, 4);
-                    memcpy(&y, &right, 4);
-                    sum += x * y;
-                }}
-            sum += mode & 1 ? c[c_at + i * ldc + j] : 0.0f;
-            c[c_at + i * ldc + j] = mode & 4 && sum < 0.0f ? 0.0f : sum;
-        }}
-}}
-"""
 
 
 class PieceTile(Tile):
@@ -101,14 +80,12 @@ class PiecePairTile(PieceTile, PairTile):
     """Of bf16: see `PairTile`."""
 
 
-def piece_tile(name: str, rows: int, vectors: int, lanes: int, edge: bool = False, pairs: bool = False) -> Any:
-    """An intrinsic with the parameters of `matrix_tile`, then outer, a_jump, b_jump."""
-    code = PiecePairTile if pairs else PieceTile
-
-    @intrinsic(c=(C_PAIRS if pairs else C_BODY).format(name=name, columns=vectors * lanes), name=name)
+def piece_tile(name: str, rows: int, vectors: int, lanes: int, edge: bool = False) -> Any:
+    """An intrinsic with the parameters of `matrix_tile`, then outer, a_jump, b_jump; of pairs where `a` and `b` are bf16."""
+    @intrinsic(c=C_BODY.format(name=name, columns=vectors * lanes), name=name)
     def tile(typing, depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, valid, n, bias, bias_at, mode, outer,
              a_jump, b_jump):
-        i8 = types.int64
+        i8, code = types.int64, PiecePairTile if a.dtype.bitwidth == 16 else PieceTile
         signature = types.void(i8, a, i8, i8, i8, b, i8, i8, c, i8, i8, i8, i8, bias, i8, i8, i8, i8, i8)
 
         def generate(context, builder, signature, arguments):
