@@ -1,6 +1,6 @@
 """The tiles of a convolution, by what fits: where rows are left over, the last tile is as small as possible."""
 from dlcore.compiler.language import constant, helper
-from dlcore.ops.conv2d.tiles import piece_tile
+from dlcore.ops.conv2d.tiles import piece_tile, sliding_tile
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
@@ -27,6 +27,8 @@ edge_low = piece_tile("piece_edge_low", LOW, VECTORS, LANES, edge=True)
 narrow_tile = piece_tile("piece_narrow", TILE, NARROW, LANES, edge=True)
 narrow_middle = piece_tile("piece_narrow_middle", MIDDLE, NARROW, LANES, edge=True)
 narrow_low = piece_tile("piece_narrow_low", LOW, NARROW, LANES, edge=True)
+slide = sliding_tile("slide", TILE, NARROW, LANES)
+slide_middle = sliding_tile("slide_middle", MIDDLE, NARROW, LANES)
 
 
 @helper
@@ -78,6 +80,16 @@ def one_tile(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n
     else:
         narrow_low(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode, outer,
                    a_jump, b_jump)
+
+
+@helper
+def sliding(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode, outer, a_jump, b_jump):
+    """TILE or MIDDLE rows of taps side by side."""
+    if rows == TILE:
+        slide(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode, outer, a_jump, b_jump)
+    else:
+        slide_middle(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n, bias, bias_at, mode, outer, a_jump,
+                     b_jump)
 
 
 @helper

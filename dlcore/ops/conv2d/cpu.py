@@ -16,11 +16,13 @@ import numpy as np
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
 from dlcore.compiler.simd import bf16_from_float
 from dlcore.ops.conv2d import few, weights  # noqa: F401  (both register their kernels)
-from dlcore.ops.conv2d.blocks import GEOMETRY, LEVEL, PLACES, SHARES, one_tile, seen, tile_rows
+from dlcore.ops.conv2d.blocks import GEOMETRY, LEVEL, MIDDLE, NARROW, PLACES, SHARES, one_tile, seen, sliding, tile_rows
 from dlcore.ops.conv2d.moves import row_move
+from dlcore.ops.conv2d.tiles import TAPS
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
-from dlcore.ops.matmul.tiles import ADD, BIAS
+from dlcore.ops.matmul.ahead import LINE
+from dlcore.ops.matmul.tiles import ADD, BIAS, fetch
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
@@ -172,6 +174,8 @@ def pack_strip(x, image, low, high, columns, first, width, groups, g, J, work, a
 @helper
 def blank(out, row, step, count, column, n, bias, biased, add):
     """Places that no tap reaches."""
+    if add and not biased:
+        return
     for i in range(count):
         for j in range(column, column + n):
             value = bias[j] if biased else ZERO
@@ -212,15 +216,21 @@ def out_row(p, q0, step, count, columns, width, rows_at, high, panels, item, wor
     b_at = ((item * KH + r0) * KW + place) * J * PANEL
     b_jump = (r1 - r0) * KW * J * PANEL
     ldc = step * out.shape[1]
+    slides = kn == TAPS and run == TAPS and k_columns == 1 and sw == 1 and n == NARROW * LANES
     t = 0
     while t < count:
         rows = tile_rows(count - t)
         c_at = (row + t * step) * out.shape[1] + column
-        for k in range(0, kn, run):
-            mode = (ADD if add or k > 0 else 0) | (BIAS if biased and k == 0 else 0)
-            mode |= AT_LEAST_0 if at_least_0 and k + run >= kn else 0
-            one_tile(run * J // step_k, work, a_at + (t * sw + k * k_columns) * J, sw * J, step_k, panels, b_at + k * J * PANEL,
-                     step_k * PANEL, out, c_at, ldc, rows, n, bias, column, mode, outer, jump, b_jump)
+        if slides and (rows == TILE or rows == MIDDLE):
+            mode = (ADD if add else 0) | (BIAS if biased else 0) | (AT_LEAST_0 if at_least_0 else 0)
+            sliding(J // step_k, work, a_at + t * J, J, step_k, panels, b_at, step_k * PANEL, out, c_at, ldc, rows, n, bias,
+                    column, mode, outer, jump, b_jump)
+        else:
+            for k in range(0, kn, run):
+                mode = (ADD if add or k > 0 else 0) | (BIAS if biased and k == 0 else 0)
+                mode |= AT_LEAST_0 if at_least_0 and k + run >= kn else 0
+                one_tile(run * J // step_k, work, a_at + (t * sw + k * k_columns) * J, sw * J, step_k, panels,
+                         b_at + k * J * PANEL, step_k * PANEL, out, c_at, ldc, rows, n, bias, column, mode, outer, jump, b_jump)
         t += rows
 
 
@@ -228,6 +238,14 @@ def out_row(p, q0, step, count, columns, width, rows_at, high, panels, item, wor
 def strip_rows(sh, u, reach, elements, budget):
     """How many output rows a strip serves; `elements` in each of its rows."""
     return 1 + (max(1, min(EXTRA, budget // elements - reach)) - 1) * u // sh
+
+
+@helper
+def fetch_rows(x, row, rows):
+    """Asks for rows that the next strip will be made of."""
+    columns = x.shape[2]
+    for i in range(row * columns, (row + rows) * columns, LINE):
+        fetch(x, i)
 
 
 @helper
@@ -263,6 +281,8 @@ def correlation(begin, end, x, panels, work, height, width, columns, groups, rea
                     run = kn if k_columns == 1 or kn < 2 else 1
                     place = taps_before(k0, KW, dw, uw)
                     for p in range(p0, p1):
+                        if g == 0 and panel == 0 and phase == 0:
+                            fetch_rows(x, image * H + high + (p - p0) * sh // uh, max(1, sh // uh))
                         row = (image * height + p) * width + phase
                         out_row(p, 0, uw, (width - phase + uw - 1) // uw, columns, row_width, 0, H, panels,
                                 g * per_group + panel, work, at, sh, sw, uh, dh, dw, top, low, out, row, column, n, k0,

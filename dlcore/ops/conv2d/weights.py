@@ -5,7 +5,7 @@ order.  Of a strip the image is copied as in `cpu.py`, of what arrived one panel
 all tiles of the taps pass by.  Under bf16 two images lie side by side, place by place: a pair of K is one place of both.
 """
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.ops.conv2d.blocks import LEVEL, PLACES, one_tile, tile_rows
+from dlcore.ops.conv2d.blocks import LEVEL, NARROW, PLACES, one_tile, tile_rows
 from dlcore.ops.conv2d.moves import two_moves
 from dlcore.ops.matmul.tiles import ADD
 
@@ -46,16 +46,16 @@ def pack_images(x, image, second, low, high, columns, first, width, groups, g, J
 
 
 @helper
-def pack_arrived(dout, row, count, apart, second, column, n, work, at, pairs):
+def pack_arrived(dout, row, count, apart, second, column, n, work, at, across, pairs):
     """Channels column to column + n of `count` places from `row` on."""
     C = dout.shape[1]
     for i in range(count):
-        move_rows(dout, (row + i) * C + column, apart, second, n, work, at + i * PANEL * pairs, pairs)
+        move_rows(dout, (row + i) * C + column, apart, second, n, work, at + i * across * pairs, pairs)
 
 
 @helper
 def add_products(work, at, step, low, J, panel_at, p0, p1, H, width, n, k_first, k_last, sh, sw, dh, dw, top, KW, C, parts,
-                 to, pairs):
+                 to, across, pairs):
     """What a strip, and n channels of the rows p0 to p1 that arrived, add to taps k_first to k_last of one group."""
     pieces, piece = (1, KW * J) if dw == 1 else (KW, J)
     for kh in range(k_first, k_last):
@@ -65,14 +65,14 @@ def add_products(work, at, step, low, J, panel_at, p0, p1, H, width, n, k_first,
         while b > a and (b - 1) * sh + kh * dh - top >= H:
             b -= 1
         if a < b:
-            a_at, b_at = at + (a * sh + kh * dh - top - low) * step, panel_at + (a - p0) * width * PANEL * pairs
+            a_at, b_at = at + (a * sh + kh * dh - top - low) * step, panel_at + (a - p0) * width * across * pairs
             for kw in range(pieces):
                 m = 0
                 while m < piece:
                     rows = tile_rows(piece - m)
-                    one_tile(width, work, a_at + (kw * dw * J + m) * pairs, pairs, sw * J * pairs, work, b_at, PANEL * pairs,
+                    one_tile(width, work, a_at + (kw * dw * J + m) * pairs, pairs, sw * J * pairs, work, b_at, across * pairs,
                              parts, to + ((kh * KW + kw) * J + m) * C, C, rows, n, parts, 0, ADD, b - a, sh * step,
-                             width * PANEL * pairs)
+                             width * across * pairs)
                     m += rows
 
 
@@ -103,10 +103,11 @@ def weight_gradient(begin, end, x, dout, parts, work, taps_high, taps_wide, J, h
                     pack_images(x, image, second, low, high, columns, -left, row_width, groups, g, J, work, at, step, pairs)
                     for n0 in range(0, N, PANEL):
                         n = min(PANEL, N - n0)
+                        across = PANEL if n > NARROW * LANES else NARROW * LANES
                         pack_arrived(dout, (image * height + p0) * width, (p1 - p0) * width,
-                                     height * width * C if second else 0, second, g * N + n0, n, work, panel_at, pairs)
+                                     height * width * C if second else 0, second, g * N + n0, n, work, panel_at, across, pairs)
                         add_products(work, at, step, low, J, panel_at, p0, p1, H, width, n, k_first, k_last, sh, sw, dh, dw, top,
-                                     taps_wide, C, parts, part * parts.shape[1] + g * N + n0, pairs)
+                                     taps_wide, C, parts, part * parts.shape[1] + g * N + n0, across, pairs)
             r += p1 - p0
 
 
