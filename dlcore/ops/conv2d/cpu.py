@@ -6,10 +6,11 @@ taps above or below the image, and those that a stride steps over, are left out 
 panels; `turn_filters` packs what the gradient by the image needs.  A stride of the gradient, `uh` and `uw`, is a convolution
 for each of the `uw` phases of a row.
 
-Under bf16 (`levels` with avx512_bf16, an even number of channels in a group) the same code walks over pairs of channels, STEP
-2 of K at a time: strips are rounded while they are packed, filters too, sums stay float32.
+Under bf16, where the level has it and a group an even number of channels, the same code walks over pairs of channels, two steps of
+K at a time: strips and filters are rounded while they are packed, sums stay float32.
 
-Each place is summed in one order whoever computes it.
+Each place is summed in one order whoever computes it.  `few.py` has convolutions with few channels out, `weights.py` the gradients
+by weights.
 """
 import numpy as np
 

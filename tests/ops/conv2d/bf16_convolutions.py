@@ -60,7 +60,8 @@ READ = {"forward": ("x", "weight"), "data": ("dout", "weight"), "weight": ("x", 
 def exact(form: str, arrays: dict, options: dict, kept: bool) -> np.ndarray:
     """In float64, of operands that are rounded, or `kept`."""
     from dlcore.ops.conv2d import ref
-    v = SimpleNamespace(**{n: a.astype(np.float64) if kept or n in ("bias", "residual") else rounded(a).astype(np.float64) for n, a in arrays.items()})
+    v = SimpleNamespace(**{n: (a if kept or n in ("bias", "residual") else rounded(a)).astype(np.float64)
+                           for n, a in arrays.items()})
     g = ref.geometry(v.x, v.weight.shape[:2], **options)
     if form == "relu":
         return ref.conv2d(v.x, v.weight, v.bias, v.residual, "relu", **options)
