@@ -3,6 +3,7 @@
     python benchmarks/w3.py --peer torch=PYTHON
 
 Training: forward, mean softmax cross-entropy, backward, Adam.  Forward: the logits.  The batch is the same in each step.
+`-bf16`: products in bfloat16, in PyTorch by autocast.
 """
 
 import sys
@@ -19,18 +20,21 @@ RESNET = (
     + 64 * (288 * 64 + 32 * 64 + 5 * 576 * 64)
     + 640
 )
+# the limits stated are those of float32
 CASES = (
     Case("train-cnn", 64, flops=2 * 64 * (3 * CNN - CNN_FIRST)),
     Case("train-resnet20", 64, flops=2 * 64 * (3 * RESNET - RESNET_FIRST)),
+    Case("train-cnn-bf16", 64),
+    Case("train-resnet20-bf16", 64),
     Case("forward-cnn", 1, flops=2 * CNN),
     Case("forward-resnet20", 1, flops=2 * RESNET),
 )
-TRAIN, BOTH = ("train-cnn", "train-resnet20"), tuple(case.part for case in CASES)
+PARTS = tuple(case.part for case in CASES)
 RUNNERS = (
-    Runner("dlcore", "program", "w3_dlcore.py", BOTH),
-    Runner("torch", "fused", "w3_torch.py", BOTH),
-    Runner("torch", "channels-last", "w3_torch.py", BOTH),
-    Runner("torch", "compile", "w3_torch.py", BOTH),
+    Runner("dlcore", "program", "w3_dlcore.py", PARTS),
+    Runner("torch", "fused", "w3_torch.py", PARTS),
+    Runner("torch", "channels-last", "w3_torch.py", PARTS),
+    Runner("torch", "compile", "w3_torch.py", PARTS),
 )
 
 if __name__ == "__main__":

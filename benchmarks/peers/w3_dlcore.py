@@ -7,10 +7,11 @@ import dlcore
 from dlcore import models
 from dlcore.training.programs import signature
 
-part, _, network = args.part.partition("-")
+part, network, *bf16 = args.part.split("-")
 shape = w3_data.SHAPES[network]
 model = models.cnn(shape, 10, dropout=0.0) if network == "cnn" else models.resnet(shape, 10)
-model.compile(dlcore.Adam(1e-3), dlcore.training.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.compile(dlcore.Adam(1e-3), dlcore.training.losses.SparseCategoricalCrossentropy(from_logits=True),
+              precision="bf16" if bf16 else "float32")
 x, y = w3_data.batch(network, args.batch)
 
 if part == "train":

@@ -42,7 +42,7 @@ def network(name: str) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
 
 
-part, _, name = args.part.partition("-")
+part, name, *bf16 = args.part.split("-")
 model = network(name)
 images, labels = w3_data.batch(name, args.batch)
 x, y = torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels).long()
@@ -55,7 +55,9 @@ if part == "train":
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def forward() -> torch.Tensor:
-        return nn.functional.cross_entropy(model(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bool(bf16)):
+            logits = model(x)
+        return nn.functional.cross_entropy(logits.float(), y)
 
     loss = torch.compile(forward) if args.mode == "compile" else forward
 

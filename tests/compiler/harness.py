@@ -43,8 +43,9 @@ _PLACES |= {"taps_high": 3, "taps_wide": 2}
 _HEADS = {"B": 2, "T": 13, "S": 13, "H": 4, "A": 4, "E": 2, "L": 2, "D": 8, "V": 8}
 _SEEN = {"groups": 2, "k_head": 0, "v_head": 0, "causal": 1, "window": 0}
 FAMILIES: dict[str, tuple[dict[str, int], dict[str, float]]] = {
+    "correlate_few": (_TAPS | {"G": 1, "J": 8, "N": 2}, _PLACES | {"groups": 1}),
     "correlate": (_TAPS, _PLACES),
-    "weight_parts": (_TAPS, _PLACES),
+    "weight_parts": (_TAPS | {"PARTS": 3}, _PLACES),
     "depthwise": (_TAPS | {"J": 1, "N": 1, "G": 5}, _PLACES | {"groups": 5}),
     "pack_filters": (_TAPS, {}),
     "turn_filters": (_TAPS, {}),

@@ -24,7 +24,7 @@ from dlcore.ops.reduction import column_sum
 statistics_call = call("batchnorm_statistics(x: F[N, C] -> mean: f32[C], var: f32[C])", over="", flops="4 * N * C")
 forward_call = call("batchnorm_forward(x: F[N, C], mean: f32[C], var: f32[C], weight: f32[C], bias: f32[C], residual: F[N, C]?,"
                     " eps: f32, relu: i64 -> out: F[N, C])", over="N", flops="5 * N * C")
-backward_call = call("batchnorm_backward(dout: F[N, C], x: F[N, C], out: F[N, C]?, mean: f32[C], var: f32[C], weight: f32[C],"
+backward_call = call("batchnorm_backward(dout: F[N, C], x: F[N, C], mean: f32[C], var: f32[C], weight: f32[C],"
                      " bias: f32[C], eps: f32, relu: i64 -> +dx: F[N, C], dweight: f32[C], dbias: f32[C])", over="",
                      flops="12 * N * C")
 moving_call = call("moving_average(value: f32[C], status: i64[1], momentum: f32 -> ~moving: f32[C])", over="1", flops="3 * C")
@@ -68,12 +68,12 @@ def batchnorm(x, weight, bias, mean, var, residual=None, eps: float = 1e-5, acti
     shaped = out.reshape(*x.shape)
 
     def backward(dout):
-        seen = out if relu and residual is not None else None           # else the sign is told by x
-        dx, dweight, dbias = backward_call(rows_of(dout), rows, seen, mean, var, weight, bias, eps, relu)
+        if relu and residual is not None:       # the residual needs it too; without one its sign is told by x, in passing
+            dout = relu_gradient(dout, shaped)
+        inside = relu if residual is None else 0
+        dx, dweight, dbias = backward_call(rows_of(dout), rows, mean, var, weight, bias, eps, inside)
         found = (dx.reshape(*x.shape), dweight, dbias, None, None)
-        if residual is None:
-            return found
-        return (*found, relu_gradient(dout, shaped) if relu else dout)
+        return found if residual is None else (*found, dout)
     return shaped, backward
 
 

@@ -13,7 +13,7 @@ call("batchnorm_join(parts: f32[P, 3, C] -> mean: f32[C], var: f32[C])", over="1
 call("batchnorm_scale(var: f32[C], weight: f32[C], eps: f32 -> scale: f32[C], rstd: f32[C])", over="1", flops="8 * C")
 call("batchnorm_apply(x: F[N, C], mean: f32[C], scale: f32[C], bias: f32[C], residual: F[N, C]?, relu: i64 -> out: F[N, C])",
      over="N", flops="5 * N * C")
-SEEN = "dout: F[N, C], x: F[N, C], out: F[N, C]?, mean: f32[C], scale: f32[C], bias: f32[C]"
+SEEN = "dout: F[N, C], x: F[N, C], mean: f32[C], scale: f32[C], bias: f32[C]"
 call(f"batchnorm_gradient_parts({SEEN}, rstd: f32[C], relu: i64 -> dweight_parts: f32[CHUNKS, C], dbias_parts: f32[CHUNKS, C])",
      over="N in CHUNKS", flops="6 * N * C")
 call("batchnorm_means(dweight: f32[C], dbias: f32[C], rstd: f32[C], whole: i64 -> slope: f32[C], level: f32[C])", over="1",
@@ -24,10 +24,10 @@ lowered("batchnorm_statistics", "batchnorm_parts(x -> parts)", "batchnorm_join(p
 lowered("batchnorm_forward", "batchnorm_scale(var, weight, eps -> scale, rstd)",
         "batchnorm_apply(x, mean, scale, bias, residual, relu -> out)")
 lowered("batchnorm_backward", "batchnorm_scale(var, weight, eps -> scale, rstd)",
-        "batchnorm_gradient_parts(dout, x, out, mean, scale, bias, rstd, relu -> dweight_parts, dbias_parts)",
+        "batchnorm_gradient_parts(dout, x, mean, scale, bias, rstd, relu -> dweight_parts, dbias_parts)",
         "add_parts(dweight_parts -> dweight)", "add_parts(dbias_parts -> dbias)",
         "batchnorm_means(dweight, dbias, rstd, N -> slope, level)",
-        "batchnorm_dx(dout, x, out, mean, scale, bias, slope, level, relu -> dx)")
+        "batchnorm_dx(dout, x, mean, scale, bias, slope, level, relu -> dx)")
 
 
 @kernel
@@ -94,30 +94,30 @@ def batchnorm_apply(x, mean, scale, bias, residual, relu, out):
 
 
 @helper
-def passed(dout, x, out, mean, scale, bias, relu, i, j):
-    """The gradient in front of relu; where `out` is not kept, its sign is that of what it was made of."""
-    value = out[i, j] if out.shape[0] > 0 else (x[i, j] - mean[j]) * scale[j] + bias[j]
+def passed(dout, x, mean, scale, bias, relu, i, j):
+    """The gradient in front of relu, whose output has the sign of what it was made of."""
+    value = (x[i, j] - mean[j]) * scale[j] + bias[j]
     return dout[i, j] if relu == 0 or value > ZERO else ZERO
 
 
 @kernel
-def batchnorm_gradient_parts(dout, x, out, mean, scale, bias, rstd, relu, dweight_parts, dbias_parts):
+def batchnorm_gradient_parts(dout, x, mean, scale, bias, rstd, relu, dweight_parts, dbias_parts):
     """Four rows at a time: a quarter of the traffic to the sums."""
     N, C = x.shape
     for j in range(C):
         dweight_parts[j] = dbias_parts[j] = ZERO
     for i in range(0, N // 4 * 4, 4):
         for j in range(C):
-            a = passed(dout, x, out, mean, scale, bias, relu, i, j)
-            b = passed(dout, x, out, mean, scale, bias, relu, i + 1, j)
-            c = passed(dout, x, out, mean, scale, bias, relu, i + 2, j)
-            d = passed(dout, x, out, mean, scale, bias, relu, i + 3, j)
+            a = passed(dout, x, mean, scale, bias, relu, i, j)
+            b = passed(dout, x, mean, scale, bias, relu, i + 1, j)
+            c = passed(dout, x, mean, scale, bias, relu, i + 2, j)
+            d = passed(dout, x, mean, scale, bias, relu, i + 3, j)
             m = mean[j]
             dbias_parts[j] += (a + b) + (c + d)
             dweight_parts[j] += (a * (x[i, j] - m) + b * (x[i + 1, j] - m)) + (c * (x[i + 2, j] - m) + d * (x[i + 3, j] - m))
     for i in range(N // 4 * 4, N):
         for j in range(C):
-            a = passed(dout, x, out, mean, scale, bias, relu, i, j)
+            a = passed(dout, x, mean, scale, bias, relu, i, j)
             dbias_parts[j] += a
             dweight_parts[j] += a * (x[i, j] - mean[j])
     for j in range(C):
@@ -133,11 +133,11 @@ def batchnorm_means(dweight, dbias, rstd, whole, slope, level):
 
 
 @kernel
-def batchnorm_dx(dout, x, out, mean, scale, bias, slope, level, relu, dx, add_dx):
+def batchnorm_dx(dout, x, mean, scale, bias, slope, level, relu, dx, add_dx):
     N, C = x.shape
     for i in range(N):
         for j in range(C):
-            d = passed(dout, x, out, mean, scale, bias, relu, i, j)
+            d = passed(dout, x, mean, scale, bias, relu, i, j)
             dx[i, j] = scale[j] * (d - level[j] - (x[i, j] - mean[j]) * slope[j]) + (dx[i, j] if add_dx else ZERO)
 
 

@@ -28,7 +28,8 @@ from dlcore.ops.matmul import CODES, NONE, PARAMETERS, dense_forward, matmul
 from dlcore.ops.reduction import column_sum
 
 STEPS = "sh: i64, sw: i64, dh: i64, dw: i64, top: i64, left: i64"
-# `reach`: how many rows and columns of x one output row needs, counted in columns from the first to the last that is read
+# `reach`: how many rows and columns of x one output row needs, counted in columns from the first to the last that is read;
+# PARTS: how many partial sums of the gradient by the weights
 IMAGE, FILTER, REACH = "x: F[B, H, W * G * J]", "weight: f32[KH, KW, J, G, N]", "; reach: F[U, V]"
 FLOPS = "2 * M * KH * KW * J * G * N"
 conv2d_call = call(f"conv2d({IMAGE}, {FILTER}, height: i64, width: i64, {STEPS} -> +out: F[M, G * N]{REACH})", over="",
@@ -39,7 +40,7 @@ conv2d_forward = call(f"conv2d_forward({IMAGE}, {FILTER}, bias: f32[G * N]?, res
 conv2d_data_call = call(f"conv2d_data({IMAGE}, weight: f32[KH, KW, N, G, J], height: i64, width: i64, {STEPS}"
                         f" -> +out: F[M, G * N]{REACH})", over="", flops="2 * B * H * W * KH * KW * J * G * N")
 conv2d_weight_call = call(f"conv2d_weight({IMAGE}, dout: F[M, G * N], height: i64, width: i64, {STEPS}"
-                          f" -> +dweight: f32[KH * KW * J * G * N]{REACH})", over="", flops=FLOPS)
+                          " -> +dweight: f32[KH * KW * J * G * N]; reach: F[U, V], shared: F[PARTS])", over="", flops=FLOPS)
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,11 @@ def check(x, weight, groups: int, what: str = "conv2d") -> None:
                          got=f"x {list(x.shape)}, weight {list(weight.shape)}, groups {groups}")
 
 
+def parts_of(weights: int) -> int:
+    """In how many partial sums the gradient by so many weights is made, where threads share the places."""
+    return 16 if weights <= 16384 else 8 if weights <= 262144 else 2
+
+
 def lines(x):
     """[B, H, W C] of images."""
     return x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
@@ -177,7 +183,7 @@ def conv2d_weight(x, dout, geometry: Geometry):
         out = matmul(x.reshape(dout.size // C_out, J), rows, "tn")
     else:
         out = conv2d_weight_call(lines(x), rows, *g.out, *g.steps, W=g.image[1], J=J, G=g.groups, N=C_out // g.groups,
-                                 KH=g.taps[0], KW=g.taps[1], **g.forward_reach())
+                                 KH=g.taps[0], KW=g.taps[1], PARTS=parts_of(prod(g.taps) * J * C_out), **g.forward_reach())
 
     def backward(dweight):
         return conv2d_data(dout, dweight, g), conv2d_product(x, dweight, g)

@@ -187,6 +187,9 @@ CASES = [
     case("half", (3, 10, 26, 5), (3, 3), 16), case("many-strips", (1, 40, 9, 3), (5, 3), 4, padding="same"),
     case("wide-filters", (1, 5, 5, 70), (3, 3), 70, padding="same"),
     case("large-filters", (1, 3, 4, 150), (3, 3), 200, padding="same"),
+    case("few", (3, 6, 15, 9), (3, 3), 1, padding="same"), case("few-dilation", (1, 9, 7, 8), (3, 2), 4, dilation=2, padding=3),
+    case("few-image", (2, 9, 10, 3), (3, 3), 12, stride=2, padding="same"), case("few-beyond", (1, 9, 11, 2), (2, 1), 8, stride=3),
+    case("short-rows", (2, 14, 14, 6), (4, 4), 40, stride=2, padding=1), case("odd-batch", (3, 7, 7, 16), (3, 3), 33, padding=1),
     sequence("valid", (2, 9, 3), 3, 5), sequence("causal", (2, 9, 3), 3, 5, padding="causal", dilation=2),
     sequence("same-relu", (1, 33, 4), 4, 9, padding="same", stride=2, activation="relu"),
     sequence("pairs", (1, 9, 4), 3, 4, padding=(2, 1)),
@@ -194,6 +197,8 @@ CASES = [
     turned("torch", (1, 4, 5, 3), (4, 4), 2, stride=2, padding=1), turned("output-padding", (1, 3, 4, 3), (3, 3), 2, stride=2,
                                                                          padding=1, output_padding=1),
     turned("stride-beyond", (1, 3, 4, 2), (2, 2), 3, stride=3), turned("dilation", (1, 4, 4, 2), (3, 3), 3, dilation=2),
+    turned("few", (2, 5, 14, 8), (4, 4), 1, stride=2, padding="same"),
+    turned("few-three", (1, 4, 5, 11), (3, 4), 3, stride=(3, 2), padding=1),
     turned("groups", (1, 4, 4, 4), (3, 3), 3, groups=2, stride=2, padding="same"),
     *parts(),
 ]

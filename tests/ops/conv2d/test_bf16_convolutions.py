@@ -1,0 +1,53 @@
+"""`precision="bf16"`: images and filters are rounded to bf16 while they are packed, sums are float32.
+
+Every convolution is compared with the exact one of the rounded operands, so the tolerance is that of float32 sums.  Where no two
+elements of K lie side by side, the arithmetic is float32, and so is the comparison."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ops.conv2d import bf16_convolutions
+
+import dlcore
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    """`bf16_convolutions` in a process of its own, for the level is chosen when kernels are first asked for."""
+    done = subprocess.run([sys.executable, bf16_convolutions.__file__], capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"DLCORE_CPU_LEVEL": "v4_bf16", "PYTHONPATH": str(Path(dlcore.__file__).parents[1])})
+    if done.returncode and "lacks the instructions" in done.stderr:
+        pytest.skip("this processor has no avx512_bf16")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def of(found: dict, cases: dict) -> dict:
+    return {name: r for name, r in found.items() if name.rpartition("-")[0] in cases}
+
+
+def test_convolutions_of_rounded_operands(found):
+    wrong = {name: r["error"] for name, r in found.items() if not r["error"] < 2e-6}
+    assert not wrong
+
+
+def test_bf16_kernels_were_used(found):
+    assert all(any("bf16" in kernel for kernel in r["kernels"]) for r in of(found, bf16_convolutions.CASES).values())
+
+
+def test_what_has_no_pairs_stays_float32(found):
+    kernels = [kernel for r in of(found, bf16_convolutions.FLOAT).values() for kernel in r["kernels"]]
+    assert kernels and not any("bf16" in kernel for kernel in kernels)
+
+
+def test_threads_do_not_matter(found):
+    assert all(r["equal"] for r in found.values())
+
+
+def test_a_nan_is_seen_where_it_is_used_and_nowhere_else(found):
+    assert not [name for name, r in found.items() if not r["nan"]]
