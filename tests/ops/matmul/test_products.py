@@ -9,7 +9,8 @@ from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul, mul, row_sum
 
 # form, M, K, N, kernel that must be among those of the program
-SERVED = [("nn", 1, 40, 300, "multiply_row"), ("nn", 5, 700, 300, "multiply_nn"), ("nn", 97, 900, 250, "multiply_nn"),
+SERVED = [("nn", 1, 40, 300, "few_nn"), ("nn", 1, 1300, 1235, "few_nn"), ("nn", 7, 700, 611, "few_nn"), ("nt", 1, 1303, 41, "few_nt"),
+          ("nt", 16, 770, 611, "few_nt"), ("nt", 1, 4101, 9, "few_nt"), ("nt", 1, 3, 2, "few_nt"), ("nn", 5, 700, 300, "multiply_nn"), ("nn", 97, 900, 250, "multiply_nn"),
           ("nn", 300, 128, 64, "multiply_nn"), ("nn", 97, 700, 300, "blocked_nn"), ("nt", 20, 30, 40, "transposed_copy"),
           ("nt", 97, 700, 300, "blocked_nt"), ("tn", 300, 64, 50, "multiply_tn"), ("tn", 97, 700, 300, "blocked_tn")]
 
