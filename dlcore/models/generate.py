@@ -78,7 +78,8 @@ class Sampling:
         if self.temperature == 0:
             return int(self.adjusted(logits, seen).argmax())
         sums = np.cumsum(self.probabilities(logits, seen))
-        return int(min(np.searchsorted(sums, draw * sums[-1], side="right"), np.flatnonzero(np.diff(sums, prepend=0)).max()))
+        found = int(np.searchsorted(sums, draw * sums[-1], side="right"))
+        return found if found < len(sums) else int(np.flatnonzero(np.diff(sums, prepend=0)).max())
 
 
 def likeliest(p: np.ndarray, count: int, share: float) -> np.ndarray:

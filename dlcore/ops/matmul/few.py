@@ -71,8 +71,8 @@ def finish(out, j, j1, activation, parameter):
 
 
 def columns_helper(new, near, middle, panel):
-    """helper(k0, k1, j, j1, a, b, out, at): elements `at` and on of `out`, of row m those m * N further on, += a b, of rows k0 to k1
-    and columns j to j1 of b[K, N].  Some rows at a time, whole: what lies behind each other in memory is read so."""
+    """helper(k0, k1, j0, j1, a, b, out, at): elements `at` and on of `out`, of row m those m * N further on, += a b, of rows k0 to
+    k1 and columns j0 to j1 of b[K, N].  Some rows at a time, whole: what lies behind each other in memory is read so."""
     @helper
     def columns(k0, k1, j0, j1, a, b, out, at):
         M, (K, N), wide = a.shape[0], b.shape, WIDE * LANES

@@ -136,7 +136,7 @@ def column_stream(name: str, vectors: int, lanes: int, half: bool = False, edge:
 
 def row_stream(name: str, rows: int, lanes: int, half: bool = False, ask: bool = True) -> Any:
     """An intrinsic name(depth, a, a_at, b, b_at, c, c_at): c[c_at + i] += the dot product of a[a_at:] with row i of `rows` rows of
-    `b`, which lie behind each other from b_at on, `depth` elements each.  ask: they are new, and those behind them are asked for."""
+    `b`, which lie behind each other from b_at on, `depth` elements each.  ask: they are new, and those behind are asked for."""
     @intrinsic(c=c_text(C_ROWS, "b_at + i * depth + k", half, name=name, rows=rows), name=name)
     def stream(typing, depth, a, a_at, b, b_at, c, c_at):
         i8 = types.int64
