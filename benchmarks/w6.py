@@ -1,6 +1,7 @@
 """W6: inference at batch 1: an encoder of MiniLM's shape on 128 ids, and GPT-2 124M writing 128 ids behind a prompt of 16.
 
     python benchmarks/w6.py --peer torch=PYTHON --peer onnxruntime=PYTHON --case encoder
+    python benchmarks/w6.py --peer torch=PYTHON --peer llama.cpp=PYTHON --case generate --threads 2
 
 encoder   words, positions and segments, norm, 6 blocks with the norm behind each sum, 384 wide, 12 heads, 1536 hidden, gelu by
           erf; 128 ids in, hidden states out
@@ -26,6 +27,7 @@ RUNNERS = (
     Runner("dlcore", "model", "w6_dlcore.py", ALL),
     Runner("torch", "eager", "w6_torch.py", ALL),
     Runner("torch", "compile", "w6_torch.py", ("encoder float32", "encoder bf16")),
+    Runner("llama.cpp", "library", "w6_llamacpp.py", ("generate float32", "generate bf16")),
     Runner("onnxruntime", "session", "w6_onnxruntime.py", ("encoder float32",)),
 )
 

@@ -36,8 +36,8 @@ def generate():
 
     def write():
         steps.reset()
-        for i in prompt:
-            logits = steps.feed([i])
+        steps.read(prompt[:-1])
+        logits = steps.feed(prompt[-1:])
         for n in range(w6_data.NEW):
             i = logits[0].argmax()
             if n + 1 < w6_data.NEW:

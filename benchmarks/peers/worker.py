@@ -17,7 +17,7 @@ from importlib import metadata
 from typing import Any
 
 SAMPLE_SECONDS = 0.005  # shorter calls are grouped into samples of about this length
-WARM_UP = 3
+WARM_UP, LONG = 3, 2.0  # steps; seconds of a first step that is warm enough
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--mode", required=True)
@@ -51,7 +51,7 @@ def serve(step: Callable[[], Any], package: str, steps: int = 1) -> None:
     start = time.perf_counter()
     step()
     first = time.perf_counter() - start
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP if first < LONG else 0):
         step()
     start = time.perf_counter()
     step()

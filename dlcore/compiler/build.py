@@ -182,6 +182,7 @@ class Build:
                     "steps": [[inner, list(reads), list(writes)] for inner, reads, writes in each.steps],
                     "when": each.when,
                     "product": each.product,
+                    **({"held": each.held} if each.held else {}),
                 }
                 for each in alternatives
             ]

@@ -117,6 +117,7 @@ class Lowering:
     steps: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]
     when: str = ""
     product: str = "f32"
+    held: str = ""
 
 
 @dataclass(frozen=True)
@@ -192,14 +193,15 @@ def intrinsic(*, c: str, name: str = "") -> Callable[[Python], Any]:
     return made
 
 
-def lowered(name: str, *lines: str, when: str = "", product: str = "f32") -> None:
+def lowered(name: str, *lines: str, when: str = "", product: str = "f32", held: str = "") -> None:
     """On this device the call `name` is made of these calls: `lowered("matmul_nn", "pack(b -> panels)", ...)`.
 
     Names that the call does not have are scratch; sizes can be read as scalars.  Several for one name are alternatives,
     tried in this order: the first whose `product` is the plan's product type and whose `when`, a condition on sizes,
-    holds."""
+    holds.  held: an array of the call that this program must leave as it is, a weight where nothing is trained: what is
+    made of it alone is made once."""
     steps = tuple(_step(name, line) for line in lines)
-    LOWERINGS.setdefault(name, []).append(Lowering(steps, when, product))
+    LOWERINGS.setdefault(name, []).append(Lowering(steps, when, product, held))
 
 
 def _step(name: str, line: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

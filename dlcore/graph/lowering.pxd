@@ -14,6 +14,8 @@ cdef class Lowering:
 
     @cython.locals(graph=Graph)
     cpdef lower(self, Call c, str label, Py_ssize_t deep)
+    @cython.locals(t=Tensor)
+    cpdef tuple held(self, Call c)
     @cython.locals(graph=Graph, names=dict, made=list, out=dict)
     cpdef list expand(self, Call c, alternative)
     @cython.locals(t=Tensor)

@@ -8,6 +8,7 @@ from dlcore.graph.tensor import Call, Sum
 
 PREPARED = -1e9         # positions of what `prepare` does come first
 DEEPEST = 16            # lowerings within lowerings
+LATE = ("reduce", "update")
 
 _devices: dict[int, tuple[object, Device]] = {}
 
@@ -19,6 +20,7 @@ class Alternative:
         self.steps = [(device.declaration(inner), reads, writes) for inner, reads, writes in raw["steps"]]
         self.when = condition(raw["when"]) if raw.get("when") else None
         self.product = raw.get("product", "f32")
+        self.held = raw.get("held", "")
 
     def made_for(self, device, wide):
         """Are there kernels for its products at this level?"""
@@ -39,7 +41,7 @@ class Device:
         self.constants = dict(table.constants)
         self.declarations = {}
         self.choices = {}           # name of a call -> its alternatives
-        self.chosen = {}            # (name, sizes, numbers, product) -> alternative or None
+        self.chosen = {}            # (name, sizes, numbers, held, product) -> alternative or None
 
     def declaration(self, name):
         """A call as the table knows it, with the level's constants, else as a room declares it."""
@@ -63,22 +65,24 @@ class Device:
             found = self.choices[name] = [Alternative(self, raw) for raw in self.table.lowerings(name)]
         return found
 
-    def choose(self, call, product, wide):
-        """The first lowering that serves this call: of the plan's product type, else of f32; None: its own kernel."""
+    def choose(self, call, product, wide, held):
+        """The first lowering that serves this call: of the plan's product type, else of f32; None: its own kernel.
+
+        held: names of arrays that the program leaves as they are."""
         name = call.declaration.name
         alternatives = self.alternatives(name)
         if not alternatives:
             return None
         numbers = {n: s for n, s in call.scalars.items() if not isinstance(s, Slot)}
-        key = name, product, wide, tuple(call.dims.items()), tuple(numbers.items())
+        key = name, product, wide, held, tuple(call.dims.items()), tuple(numbers.items())
         if key not in self.chosen:
-            self.chosen[key] = self._first(alternatives, {**self.constants, **call.dims, **numbers}, product, wide)
+            self.chosen[key] = self._first(alternatives, {**self.constants, **call.dims, **numbers}, product, wide, held)
         return self.chosen[key]
 
-    def _first(self, alternatives, names, product, wide):
+    def _first(self, alternatives, names, product, wide, held):
         for wanted in dict.fromkeys((product, "f32")):
             for a in alternatives:
-                if a.product == wanted and (a.when is None or holds(a.when, names)):
+                if a.product == wanted and (not a.held or a.held in held) and (a.when is None or holds(a.when, names)):
                     if wanted == "f32" or a.made_for(self, wide):
                         return a
         return None
@@ -129,7 +133,7 @@ class Lowering:
 
     # ---- one call ---------------------------------------------------------------------------------------------------
     def lower(self, c, label, deep):
-        alternative = self.device.choose(c, self.graph.product, self.graph.wide)
+        alternative = self.device.choose(c, self.graph.product, self.graph.wide, self.held(c))
         if alternative is None:
             self.place_call(c, label, deep > 0)
             return
@@ -142,6 +146,12 @@ class Lowering:
             graph.product = product
             self.lower(made, label, deep + 1)
         graph.product = product
+
+    def held(self, c):
+        """Names of arrays that the call reads from weights and statistics which this program leaves alone."""
+        if not self.constant or c.segment in LATE:
+            return ()
+        return tuple([n for n, t in c.tensors.items() if t is not None and id(self.memory.memory(t)) in self.constant])
 
     def expand(self, c, alternative):
         """The calls that this one is made of; scratch by names that it does not have."""
@@ -204,7 +214,7 @@ class Lowering:
     def key(self, c, reads):
         """What makes two calls equal: kernel, memory, offset and version of what they read; None: it is not shared."""
         memory, parts = self.memory, [c.declaration.name]
-        late = c.segment in ("reduce", "update")
+        late = c.segment in LATE
         for t in reads:
             r, at = memory.root(t)
             if late and r.buffer in self.rewritten:
@@ -216,7 +226,7 @@ class Lowering:
 
     def fixed(self, c, reads):
         """Does the call read nothing but weights and statistics that this program leaves alone?"""
-        if not reads or not self.constant or c.old or c.segment in ("reduce", "update"):
+        if not reads or not self.constant or c.old or c.segment in LATE:
             return False
         if any([isinstance(s, Slot) for s in c.scalars.values()]):
             return False

@@ -18,6 +18,7 @@ from dlcore.layers.initializers import generator
 from dlcore.models.steps import Steps, steppable
 
 Scored = tuple[float, list[int]]                # a continuation behind its log-probability
+SORTED = 512                # probabilities that are sorted at first, to find those that reach a share
 DRAWS = 0x6E                # tells the generator of samples from those of initial weights
 
 
@@ -57,12 +58,13 @@ class Sampling:
             return (np.arange(len(out)) == out.argmax()).astype(np.float64)
         p = np.exp((out - out.max()) / self.temperature)
         p /= p.sum()
-        order = np.argsort(-p, kind="stable")
-        kept = len(p) if not self.top_k else min(self.top_k, len(p))
-        if self.top_p < 1:
-            kept = min(kept, int(np.searchsorted(np.cumsum(p[order]), self.top_p)) + 1)
-        p[order[kept:]] = 0
-        p[p < self.min_p * p[order[0]]] = 0
+        if (self.top_k and self.top_k < len(p)) or self.top_p < 1:
+            order = likeliest(p, min(self.top_k or len(p), len(p)), self.top_p)
+            kept = np.zeros(len(p))
+            kept[order] = p[order]
+            p = kept
+        if self.min_p:
+            p[p < self.min_p * p.max()] = 0
         return p / p.sum()
 
     def draws(self) -> Iterator[float]:
@@ -73,8 +75,32 @@ class Sampling:
 
     def choose(self, logits: np.ndarray, seen: Sequence[int], draw: float) -> int:
         """The id whose share of the probabilities holds the draw."""
+        if self.temperature == 0:
+            return int(self.adjusted(logits, seen).argmax())
         sums = np.cumsum(self.probabilities(logits, seen))
-        return int(min(np.searchsorted(sums, draw * sums[-1], side="right"), np.flatnonzero(np.diff(sums, prepend=0)).max()))
+        found = int(np.searchsorted(sums, draw * sums[-1], side="right"))
+        return found if found < len(sums) else int(np.flatnonzero(np.diff(sums, prepend=0)).max())
+
+
+def likeliest(p: np.ndarray, count: int, share: float) -> np.ndarray:
+    """Places of the `count` largest of p, or of so many of them as reach the share, falling; equal ones in their order.
+
+    Only as many as are likely to be needed are sorted: thousands of words that hardly ever come would take longer than a step."""
+    size = min(count, SORTED) if share < 1 else count
+    while True:
+        if size < len(p):
+            least = np.partition(p, len(p) - size)[len(p) - size]
+            above, equal = np.flatnonzero(p > least), np.flatnonzero(p == least)
+            places = np.sort(np.concatenate([above, equal[:size - len(above)]]))
+        else:
+            places = np.arange(len(p))
+        order = places[np.argsort(-p[places], kind="stable")]
+        sums = np.cumsum(p[order])
+        if share < 1 and sums[-1] >= share:
+            return order[:int(np.searchsorted(sums, share)) + 1]
+        if size >= count:
+            return order
+        size = min(count, 8 * size)
 
 
 class Window:
@@ -92,6 +118,11 @@ class Window:
         self.ids[:, self.position] = ids
         self.position += 1
         return self.model.predict(self.ids)[:, self.position - 1]
+
+    def read(self, ids: Any) -> None:
+        """The first ids of every sequence."""
+        self.position = np.shape(ids)[-1]
+        self.ids[:, :self.position] = ids
 
     def reorder(self, rows: np.ndarray) -> None:
         self.ids = self.ids[rows]
@@ -111,18 +142,15 @@ class Decoder:
             row.append(int(i))
         if self.steps.position == self.context:
             self.steps.reset()
-            kept = np.array(self.history)[:, -max(1, self.context // 2):]
-            for column in kept.T[:-1]:
-                self.steps.feed(column)
+            self.steps.read(np.array(self.history)[:, -max(1, self.context // 2):-1])
         return self.steps.feed(ids)
 
     def start(self, prompt: Sequence[int]) -> np.ndarray:
         """The logits after a prompt, of which the last `context` ids are read."""
         self.steps.reset()
-        self.history = [list(prompt[:-self.context]) for _ in self.history]
-        for i in prompt[-self.context:]:
-            logits = self.feed([i] * len(self.history))
-        return logits
+        self.history = [list(map(int, prompt[:-1])) for _ in self.history]
+        self.steps.read(np.array(prompt[-self.context:-1], np.int32))
+        return self.feed([prompt[-1]] * len(self.history))
 
     def reorder(self, rows: np.ndarray) -> None:
         self.steps.reorder(rows)

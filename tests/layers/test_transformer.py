@@ -132,6 +132,33 @@ def test_steps_are_the_whole_sequence(options):
     np.testing.assert_allclose(steps.feed(x[[2, 2, 0], 1]), whole[[2, 2, 0], 1], atol=2e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"position": "rotary", "normalization": "rms", "num_key_value_heads": 2},
+                                     {"position": "sinusoidal", "tied": False}])
+@pytest.mark.parametrize("n", [0, 2, 9, 39])
+def test_what_is_read_at_once_is_what_is_fed(options, n):
+    """From a clean cache or not: what a longer sequence left there is not seen."""
+    ids = Input((40,), "int32")
+    model = dl.Model(ids, CausalLM(11, 40, 2, 4, 16, **options)(ids))
+    x = np.random.default_rng(0).integers(0, 11, (3, 40)).astype(np.int32)
+    whole, steps = model.predict(x), Steps(model, 3, 40)
+    steps.read(x[::-1, :33])
+    steps.reset()
+    steps.read(x[:, :n])
+    assert steps.position == n
+    for t in range(n, min(40, n + 3)):
+        np.testing.assert_allclose(steps.feed(x[:, t]), whole[:, t], atol=2e-5)
+
+
+def test_what_is_read_leaves_room():
+    ids = Input((12,), "int32")
+    steps = Steps(dl.Model(ids, CausalLM(11, 12, 1, 2, 8)(ids)), 1, 12)
+    with pytest.raises(UsageError, match="leaves room"):
+        steps.read(np.zeros(12, np.int32))
+    steps.read(np.zeros(11, np.int32))
+    with pytest.raises(UsageError, match="position 11"):
+        steps.read(np.zeros(1, np.int32))
+
+
 def test_weights_that_are_not_decayed():
     ids = Input((4,), "int32")
     model = dl.Model(ids, CausalLM(11, 4, 1, 2, 8)(ids))

@@ -35,6 +35,23 @@ def test_draws_fall_where_their_share_is():
     assert [d for _, d in zip(range(5), sampling.draws())] == [d for _, d in zip(range(5), Sampling(seed=5).draws())]
 
 
+@pytest.mark.parametrize("top_k, top_p", [(0, 0.9), (0, 0.5), (40, 1.0), (40, 0.3), (700, 0.99), (3000, 0.9999999), (1, 0.1)])
+def test_a_cut_of_many_is_that_of_all_sorted(top_k, top_p):
+    """Some logits are equal: the first of them stay."""
+    logits = np.round(np.random.default_rng(top_k).standard_normal(3000) * 8) / 4
+    p = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    order = np.argsort(-p, kind="stable")
+    kept = min(top_k or 3000, int(np.searchsorted(np.cumsum(p[order]), top_p)) + 1 if top_p < 1 else 3000)
+    p[order[kept:]] = 0
+    np.testing.assert_array_equal(Sampling(top_k=top_k, top_p=top_p).probabilities(logits), p / p.sum())
+
+
+def test_greed_takes_the_likeliest():
+    logits = np.random.default_rng(0).standard_normal(300).astype(np.float32)
+    assert Sampling(temperature=0).choose(logits, (), 0.7) == logits.argmax()
+    assert Sampling(temperature=0, banned=(int(logits.argmax()),)).choose(logits, (), 0.7) == np.argsort(logits)[-2]
+
+
 class Chain:
     """Stands in for `Steps`: the next id depends on the last one alone."""
 
@@ -48,6 +65,9 @@ class Chain:
 
     def reorder(self, rows):
         pass
+
+    def read(self, ids):
+        self.position = np.shape(ids)[-1]
 
     def feed(self, ids):
         self.position += 1

@@ -168,7 +168,15 @@ def dense_bf16(x, weight, bias, activation, parameter, work, out, begin, end):
                   parameter)
 
 
-# One row reads its weights once, as they lie: rounding them first would be more to read and write.
+# Few rows: the matrix is what takes the time, and a copy of a weight that was rounded once is half as much to read.
+for form in ("nn", "nt"):
+    lowered(f"matmul_{form}", "halved(b -> half)", f"half_{form}(a, half -> out)", when="M <= 16", product="bf16", held="b")
+lowered("dense_forward", "halved(weight -> half)", "half_parts(x, half -> parts)",
+        "parts_sum(parts, bias, activation, parameter -> out)", when="M <= 16 and N <= 4096 and K * N > 262144", product="bf16",
+        held="weight")
+lowered("dense_forward", "halved(weight -> half)", "half_dense(x, half, bias, activation, parameter -> out)", when="M <= 16",
+        product="bf16", held="weight")
+# One row reads other matrices once, as they lie: rounding them first would be more to read and write.
 for form in ("nn", "nt", "tn"):
     lowered(f"matmul_{form}", f"bf16_{form}(a, b -> out)", when="M > 1", product="bf16")
 lowered("dense_forward", "dense_bf16(x, weight, bias, activation, parameter -> out)", when="M > 1", product="bf16")

@@ -3,7 +3,7 @@
     direct   a and b as they lie: what fits the second-level cache loses more by packing than it gains
     blocked  a block of panels of b (DEPTH rows, BLOCK panels) and a few row blocks of a are copied side by side, and used
              while they are near: no two lines of a tile compete for a place in the cache
-    row      M = 1: the weights stream through once, four panels side by side
+    few      M = 1, or few: the matrix streams through once (`few.py`)
 
 A tile's sums run over K in one order whoever computes it, in the same blocks of at most DEPTH, so the bits do not depend on the
 number of threads.  `benchmarks/matmul_notes.md` says what else was tried.
@@ -11,8 +11,7 @@ number of threads.  `benchmarks/matmul_notes.md` says what else was tried.
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.ops.formulas import relu
-from dlcore.ops.matmul import NONE, RELU, bf16  # noqa: F401  (bf16 registers its kernels)
+from dlcore.ops.matmul import NONE, RELU, bf16, few  # noqa: F401  (bf16 and few register their kernels)
 from dlcore.ops.matmul.activate import activate
 from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_part
 from dlcore.ops.matmul.tiles import ADD, BIAS, fetch, matrix_tile, transposed_block
@@ -39,7 +38,7 @@ edge_low = matrix_tile("edge_low", LOW, VECTORS, LANES, edge=True)
 narrow_tile = matrix_tile("narrow_tile", TILE, NARROW, LANES, edge=True)
 narrow_middle = matrix_tile("narrow_middle", MIDDLE, NARROW, LANES, edge=True)
 narrow_low = matrix_tile("narrow_low", LOW, NARROW, LANES, edge=True)
-row_of_4 = matrix_tile("row_of_4", 1, 4 * VECTORS, LANES)
+row_of_4 = matrix_tile("row_of_4", 1, 4 * VECTORS, LANES)        # these for the recurrences of `ops/rnn`
 row_of_2 = matrix_tile("row_of_2", 1, 2 * VECTORS, LANES)
 row_of_1 = matrix_tile("row_of_1", 1, VECTORS, LANES)
 row_edge = matrix_tile("row_edge", 1, VECTORS, LANES, edge=True)
@@ -277,8 +276,6 @@ def dense_blocked(x, weight, bias, activation, parameter, work, out, begin, end)
 # in both cores' caches, and the update has to call it back from the other (two cores of Zen 4, 200,000 weights: Adam's pass
 # takes 58 us in the place of 38).
 call("dense_halves(x: F[M, K], weight: f32[K, N] -> halves: F[2, M, N])", over=f"2 * {TILES}", flops=FLOPS)
-call("dense_of_halves(halves: F[2, M, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])", over="M",
-     flops="2 * M * N")
 
 
 @kernel
@@ -299,71 +296,23 @@ def dense_halves(x, weight, halves, begin, end):
                          0, ADD if part > 0 else 0)
 
 
-@kernel
-def dense_of_halves(halves, bias, activation, parameter, out, begin):
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = halves[0, begin + i, j] + halves[1, begin + i, j] + (bias[j] if bias.shape[0] > 0 else ZERO)
-        if activation == RELU:
-            for j in range(out.shape[1]):
-                out[i, j] = relu(out[i, j])
-    if activation > RELU:
-        activate(out, 0, out.shape[0], 0, out.shape[1], activation, parameter)
-
-
-# ---- one row -----------------------------------------------------------------------------------------------------
-call("multiply_row(a: F[1, K], b: F[K, N] -> +out: F[1, N])", over="ceil(N / PANEL)", flops="2 * N * K")
-call("dense_row(x: F[1, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[1, N])",
-     over="ceil(N / PANEL)", flops="2 * N * K")
-
-
-@helper
-def row_product(begin, end, a, b, out, mode, bias):
-    """Columns of out (+)= a b for one row: as many panels side by side as there are, for longer reads of `b`."""
-    (K, N), p = b.shape, begin
-    while p < end:
-        j = p * PANEL
-        if p + 4 <= end and j + 4 * PANEL <= N:
-            row_of_4(K, a, 0, 0, 1, b, j, N, out, j, N, 1, 4 * PANEL, bias, j, mode)
-            p += 4
-        elif p + 2 <= end and j + 2 * PANEL <= N:
-            row_of_2(K, a, 0, 0, 1, b, j, N, out, j, N, 1, 2 * PANEL, bias, j, mode)
-            p += 2
-        elif j + PANEL <= N:
-            row_of_1(K, a, 0, 0, 1, b, j, N, out, j, N, 1, PANEL, bias, j, mode)
-            p += 1
-        else:
-            row_edge(K, a, 0, 0, 1, b, j, N, out, j, N, 1, N - j, bias, j, mode)
-            p += 1
-
-
-@kernel
-def multiply_row(a, b, out, begin, end, add_out):
-    row_product(begin, end, a, b, out, ADD if add_out else 0, out)
-
-
-@kernel
-def dense_row(x, weight, bias, activation, parameter, out, begin, end):
-    mode = (BIAS if bias.shape[0] > 0 else 0) | (AT_LEAST_0 if activation == RELU else 0)
-    row_product(begin, end, x, weight, out, mode, bias)
-    if activation > RELU:
-        first = begin * PANEL
-        activate(out, 0, 1, first, min(end * PANEL, out.shape[1]) - first, activation, parameter)
-
-
 # ---- which of them -----------------------------------------------------------------------------------------------
 DIRECT = "M <= 8 or K * N <= 131072 or (N <= 256 and K * N <= 262144)"      # rows of b that are long lie badly for a tile
+FEW = "M == 1 or (M <= 16 and K * N > 262144)"                               # the matrix, read once, is what takes the time
 HALVED = "8 < M and 8 * M <= K and K * N >= 131072"                         # where the weights are most of what is read
-lowered("matmul_nn", "multiply_row(a, b -> out)", when="M == 1")
+lowered("matmul_nn", "few_nn(a, b -> out)", when=FEW)
 lowered("matmul_nn", "multiply_nn(a, b -> out)", when=DIRECT)
 lowered("matmul_nn", "blocked_nn(a, b -> out)")
+lowered("matmul_nt", "few_nt(a, b -> out)", when=FEW)
 lowered("matmul_nt", "transposed_copy(b -> turned)", "multiply_nn(a, turned -> out)", when=DIRECT)
 lowered("matmul_nt", "blocked_nt(a, b -> out)")
 lowered("matmul_tn", "multiply_tn(a, b -> out)", when="K <= 96 or K * N <= 65536")
 lowered("matmul_tn", "blocked_tn(a, b -> out)")
-lowered("dense_forward", "dense_row(x, weight, bias, activation, parameter -> out)", when="M == 1")
-lowered("dense_forward", "dense_halves(x, weight -> halves)",
-        "dense_of_halves(halves, bias, activation, parameter -> out)", when=f"({DIRECT}) and {HALVED}")
+lowered("dense_forward", "few_parts(x, weight -> parts)", "parts_sum(parts, bias, activation, parameter -> out)",
+        when="M <= 16 and N <= 4096 and K * N > 262144")
+lowered("dense_forward", "few_dense(x, weight, bias, activation, parameter -> out)", when=FEW)
+lowered("dense_forward", "dense_halves(x, weight -> halves)", "parts_sum(halves, bias, activation, parameter -> out)",
+        when=f"({DIRECT}) and {HALVED}")
 lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT)
 lowered("dense_forward", "dense_blocked(x, weight, bias, activation, parameter -> out)")
 

@@ -53,10 +53,10 @@ def dense_case(id, shape, C, activation=None, bias=True, **more):
     return Case("dense", id, inputs, dense, dense_backward, wanted, options, **more)
 
 
-# Below, at and above every level's tile (4 to 12 rows, 8 to 32 columns); one row; more than one block of K (256); so large
-# that operands are packed.
+# Below, at and above every level's tile (4 to 12 rows, 8 to 32 columns); one row; few rows and a large matrix; more than one block
+# of K (256); so large that operands are packed.
 SIZES = {"one": (1, 1, 1), "odd": (13, 17, 33), "tile": (12, 16, 32), "row": (1, 40, 300), "column": (70, 9, 1),
-         "many-rows": (203, 37, 19), "deep": (7, 1100, 70), "blocks": (101, 1300, 270)}
+         "many-rows": (203, 37, 19), "few": (3, 611, 437), "deep": (7, 1100, 70), "blocks": (101, 1300, 270)}
 
 CASES = [product_case(id, form, *sizes) for form in ("nn", "nt", "tn") for id, sizes in SIZES.items()]
 CASES += [dense_case(name, (29, 18), 21, name, twice=name != "gelu_tanh") for name in OF_X]
@@ -70,5 +70,7 @@ CASES += [
     dense_case("deep", (131, 1100), 140, "relu"),
     dense_case("halves", (13, 1100), 140, "relu"),
     dense_case("halves-sigmoid", (29, 601), 230, "sigmoid", bias=False),
+    dense_case("few", (3, 611), 437, "relu"),
+    dense_case("few-gelu", (2, 611), 437, "gelu_tanh", bias=False),
     dense_case("packed-gelu", (13, 500), 270, "gelu"),
 ]

@@ -9,9 +9,11 @@ from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul, mul, row_sum
 
 # form, M, K, N, kernel that must be among those of the program
-SERVED = [("nn", 1, 40, 300, "multiply_row"), ("nn", 5, 700, 300, "multiply_nn"), ("nn", 97, 900, 250, "multiply_nn"),
-          ("nn", 300, 128, 64, "multiply_nn"), ("nn", 97, 700, 300, "blocked_nn"), ("nt", 20, 30, 40, "transposed_copy"),
-          ("nt", 97, 700, 300, "blocked_nt"), ("tn", 300, 64, 50, "multiply_tn"), ("tn", 97, 700, 300, "blocked_tn")]
+SERVED = [("nn", 1, 40, 300, "few_nn"), ("nn", 1, 1300, 1235, "few_nn"), ("nn", 7, 700, 611, "few_nn"),
+          ("nt", 1, 1303, 41, "few_nt"), ("nt", 16, 770, 611, "few_nt"), ("nt", 1, 4101, 9, "few_nt"), ("nt", 1, 3, 2, "few_nt"),
+          ("nn", 5, 700, 300, "multiply_nn"), ("nn", 97, 900, 250, "multiply_nn"), ("nn", 300, 128, 64, "multiply_nn"),
+          ("nn", 97, 700, 300, "blocked_nn"), ("nt", 20, 30, 40, "transposed_copy"), ("nt", 97, 700, 300, "blocked_nt"),
+          ("tn", 300, 64, 50, "multiply_tn"), ("tn", 97, 700, 300, "blocked_tn")]
 
 
 def instance_of(outputs: dict, **more):
@@ -38,7 +40,22 @@ def test_each_shape_has_its_kernel_and_any_number_of_threads_its_bits(form, M, K
     assert all(np.array_equal(o, outs[0]) for o in outs)
 
 
-@pytest.mark.parametrize("rows, features", [(1, 30), (20, 30), (120, 1400)])
+@pytest.mark.parametrize("form", ["nn", "nt"])
+def test_a_row_is_the_same_bits_whatever_stands_beside_it(form):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((16, 700)).astype(np.float32), rng.standard_normal((700, 611)).astype(np.float32)
+    found = {}
+    for M in (1, 2, 5, 16):
+        graph = Graph()
+        given = b.T if form == "nt" else b
+        instance, _ = instance_of({"out": matmul(graph.input("a", M, 700), graph.input("b", *given.shape), form)})
+        instance["a"][...], instance["b"][...] = a[:M], given
+        instance.run()
+        found[M] = np.array(instance["out"])
+    assert all(np.array_equal(out, found[16][:M]) for M, out in found.items())
+
+
+@pytest.mark.parametrize("rows, features", [(1, 30), (3, 3000), (20, 30), (120, 1400)])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "sigmoid", "tanh", "gelu", "gelu_tanh", "silu", "softplus"])
 @pytest.mark.parametrize("differentiable", [True, False])
 def test_nan_comes_out_as_nan(rows, features, activation, differentiable):
