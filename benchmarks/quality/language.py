@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcore.callbacks import LambdaCallback
 from dlcore.tasks import CharLM
 from dlcore.tasks.language_settings import PRESETS
 
@@ -39,7 +40,8 @@ def preset(name: str) -> dict[str, Any]:
 
 def fitted(text: str, seed: int, **options: Any) -> tuple[CharLM, dict[str, Any]]:
     begin = time.perf_counter(), time.process_time()
-    model = CharLM(**options, random_state=seed).fit(text, log=lambda line: print(" ", line, flush=True))
+    told = LambdaCallback(on_epoch_end=lambda epoch, logs: print("   round", epoch, logs, flush=True))
+    model = CharLM(**options, random_state=seed).fit(text, callbacks=[told], log=lambda line: print(" ", line, flush=True))
     seconds = time.perf_counter() - begin[0], time.process_time() - begin[1]
     return model, {"weights": model.model.count_params(), "seed": seed, "fit_seconds": round(seconds[0], 1),
                    "processor_seconds": round(seconds[1], 1), "val_loss": min(model.history_.history["val_loss"]),

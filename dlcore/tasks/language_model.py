@@ -11,7 +11,7 @@ from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import language_settings as settings
 from dlcore.tasks.estimator import Estimator
-from dlcore.tasks.language_windows import Lines, Pieces, Windows, ids_of, lines_of, whole
+from dlcore.tasks.language_windows import Lines, Windows, ids_of, lines_of, whole
 from dlcore.tasks.task import Sections
 from dlcore.training.callbacks import Callback
 
@@ -37,8 +37,8 @@ class LanguageModel(Estimator):
     schedule    of the learning rate, after `warmup` steps (below 1: a share) of rise; linear and cosine end at `min_lr`
     clip        greatest norm of all gradients together, 0: none
     val_split   share of the text, its end, kept for validation
-    begin       where the windows begin: "anywhere" in the text, or "line": each line is a sample of its own, trained on, measured
-                and written from its beginning to its end, without those before it
+    begin       where the windows begin: "anywhere" in the text, or with a "line": each line is a sample of its own, measured and
+                written from its beginning, the line feed before it, to its end, without those before it
 
     `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
 
@@ -103,13 +103,13 @@ class LanguageModel(Estimator):
             say(best.describe())
         return self
 
-    def _windows(self, train: list[np.ndarray], val: list[np.ndarray]) -> Windows | Lines:
+    def _windows(self, train: list[np.ndarray], val: list[np.ndarray]) -> Windows:
         """What is trained on.   DataError where it is too short."""
         if self.begin == "line":
             if not train or (val and max(map(len, val)) < 2):
                 raise DataError("the text has too few lines", expected="lines to train on and for validation",
                                 got=f"{len(train)} to train on, {len(val)} for validation")
-            return Lines(Pieces(train, self.context), self.batch_size, 1, self.seed_)
+            return Lines(train, self.batch_size, self.context, 1, self.seed_)
         if len(train[0]) <= self.context + 1 or len(val[0]) == 1:
             raise DataError("the text is too short", expected=f"more than {self.context + 1} tokens to train on",
                             got=f"{len(train[0])} to train on, {len(val[0])} for validation", hint="a smaller context")

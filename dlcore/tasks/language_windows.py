@@ -24,66 +24,55 @@ class Windows(Batches):
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """i64[batch]: where windows begin."""
+        return rng.integers(0, len(self.ids) - self.context, self.batch)
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         rng, places = generator(self.seed or 0, PLACES, self.epoch), np.arange(self.context)
         for _ in range(self.steps):
-            at = rng.integers(0, len(self.ids) - self.context, self.batch)[:, None] + places
-            yield self.ids[at], self.ids[at + 1]
+            at = self.draw(rng)[:, None] + places
+            yield self.ids.take(at, mode="wrap"), self.ids.take(at + 1, mode="wrap")
 
 
-class Pieces:
-    """Texts cut into windows side by side, the first one at each text's beginning.
+class Lines(Windows):
+    """Windows that begin where a line begins, or the next piece of a line that is longer than the context.
 
-    A text of n ids has n - 1 positions, each an id and the one that follows; every one is in one window.
+    A window runs on into the lines behind its own, the first line being behind the last: networks learn faster from full
+    windows than where targets behind the line's end are left out, though a line is measured alone.
 
-    texts: i32[n] each   `pieces[rows]`: (ids i32[rows, context], the ids that follow, -1 behind the end of a text)"""
+    lines: i32[n] each, from a line feed to the line feed that begins the next line"""
 
-    def __init__(self, texts: Sequence[np.ndarray], context: int):
-        self.ids = np.concatenate(texts) if len(texts) else np.zeros(0, np.int32)
-        lengths = np.array([len(t) for t in texts], np.int64)
-        counts = np.maximum(lengths - 1, 0)
-        cut = -(-counts // context)
-        order = np.arange(cut.sum()) - np.repeat(np.cumsum(cut) - cut, cut)       # of a window in its text
-        self.begin = np.repeat(np.cumsum(lengths) - lengths, cut) + order * context
-        self.count = np.minimum(context, np.repeat(counts, cut) - order * context)
-        self.places = np.arange(context)
+    def __init__(self, lines: Sequence[np.ndarray], batch: int, context: int, steps: int, seed: int):
+        super().__init__(np.concatenate([ids[:-1] for ids in lines]), batch, context, steps, seed)
+        counts = np.array([len(ids) - 1 for ids in lines])
+        line, offset = pieces(counts, context)
+        self.begins = (np.cumsum(counts) - counts)[line] + offset
 
-    def __len__(self) -> int:
-        return len(self.begin)
-
-    def __getitem__(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
-        there = self.places < self.count[rows][:, None]
-        at = np.where(there, self.begin[rows][:, None] + self.places, 0)
-        return np.where(there, self.ids[at], 0).astype(np.int32), np.where(there, self.ids[at + there], -1).astype(np.int32)
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        return self.begins[rng.integers(0, len(self.begins), self.batch)]
 
 
-class Lines(Batches):
-    """`steps` batches of `Pieces` drawn for (seed, epoch): (ids, the ids that follow, weights).
-
-    The weights make the mean of the windows' mean losses that of all positions there are."""
-
-    def __init__(self, pieces: Pieces, batch: int, steps: int, seed: int):
-        super().__init__(seed)
-        self.pieces, self.batch, self.steps, self.shape = pieces, batch, steps, pieces.places.shape
-        self.positions = len(pieces) * len(pieces.places)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        rng = generator(self.seed or 0, PLACES, self.epoch)
-        for _ in range(self.steps):
-            yield weighed(*self.pieces[rng.integers(0, len(self.pieces), self.batch)])
-
-
-def weighed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, y, weights f32[rows]) such that the mean of the rows' mean losses is that of all positions with an id that follows."""
-    return x, y, np.full(len(x), y.size / max(1, int((y >= 0).sum())), np.float32)
+def pieces(counts: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:
+    """Texts of so many positions cut side by side into pieces of `context`: (text i64[P], position in it i64[P]) of each piece."""
+    cut = -(-counts // context)
+    text = np.repeat(np.arange(len(counts)), cut)
+    return text, (np.arange(len(text)) - (np.cumsum(cut) - cut)[text]) * context
 
 
 def whole(texts: Sequence[np.ndarray], context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every position of the texts' ids once: (ids, the ids that follow, -1 behind an end, weights)."""
-    return weighed(*Pieces(texts, context)[:])
+    """Every position of texts' ids once, in windows side by side, the first one at each text's beginning: (ids, the ids that
+    follow, -1 behind the end of a text, weights).
+
+    The weights make the mean of the windows' mean losses that of all positions, though not all windows are full."""
+    lengths = np.array([len(ids) for ids in texts])
+    counts = np.maximum(lengths - 1, 0)
+    text, offset = pieces(counts, context)
+    ids, places = np.concatenate(texts), np.arange(context)
+    there = places < (counts[text] - offset)[:, None]
+    at = np.where(there, ((np.cumsum(lengths) - lengths)[text] + offset)[:, None] + places, 0)
+    x, y = np.where(there, ids[at], 0), np.where(there, ids[at + there], -1)
+    return x.astype(np.int32), y.astype(np.int32), np.full(len(x), x.size / max(1, counts.sum()), np.float32)
 
 
 def lines_of(text: str) -> list[str]:

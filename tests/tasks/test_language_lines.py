@@ -9,7 +9,7 @@ from dlcore.callbacks import BackupAndRestore, Callback
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import CharLM, LanguageModel
 from dlcore.tasks.language_model import divided
-from dlcore.tasks.language_windows import Lines, Pieces, lines_of, whole
+from dlcore.tasks.language_windows import Lines, lines_of, whole
 
 WORDS = ("ada", "barbara", "grace", "emmy", "sophie")
 TEXT = "\n".join(WORDS * 12) + "\n"
@@ -41,22 +41,18 @@ def test_pieces_hold_every_position_once():
     np.testing.assert_array_equal(x, [row for rows, _ in expected for row in rows])
     np.testing.assert_array_equal(y, [row for _, rows in expected for row in rows])
     assert x.dtype == y.dtype == np.int32 and weights[0] == np.float32(y.size / sum(max(0, len(t) - 1) for t in texts))
-    pieces = Pieces(texts, 4)
-    chosen = np.array([3, 0, 0, len(pieces) - 1])
-    np.testing.assert_array_equal(pieces[chosen][0], x[chosen])
-    np.testing.assert_array_equal(pieces[chosen][1], y[chosen])
 
 
-def test_batches_are_drawn_for_seed_and_epoch():
-    pieces = Pieces([np.arange(n, dtype=np.int32) + 10 * n for n in (3, 6, 12)], 4)
-    x, y = pieces[:]
-    batches = Lines(pieces, 5, 6, seed=1)
+def test_windows_begin_where_lines_do():
+    """Drawn for (seed, epoch); what is behind a line's end is the next line, behind the last one the first."""
+    lines = [np.array(t, np.int32) for t in ([0, 1, 2, 0], [0, 3, 4, 5, 6, 7, 8, 9, 0], [0, 9, 0])]
+    expected = {(0, 1, 2, 0, 3), (0, 3, 4, 5, 6), (6, 7, 8, 9, 0), (0, 9, 0, 1, 2)}         # pieces of 4 and what follows
+    batches = Lines(lines, 5, 4, 6, seed=1)
     first = list(batches)
-    assert len(first) == len(batches) == 6
-    rows = {(*a, *b) for a, b in zip(x.tolist(), y.tolist(), strict=True)}
-    for ids, following, weights in first:
-        assert {(*a, *b) for a, b in zip(ids.tolist(), following.tolist(), strict=True)} <= rows
-        assert weights.shape == (5,) and weights[0] * (following >= 0).sum() == pytest.approx(following.size)
+    assert len(first) == len(batches) == 6 and batches.positions == 13
+    seen = {(*x, y[-1]) for a, b in first for x, y in zip(a.tolist(), b.tolist(), strict=True)}
+    assert seen == expected
+    assert all(a.dtype == b.dtype == np.int32 and (a[:, 1:] == b[:, :-1]).all() for a, b in first)
     batches.on_epoch_begin(1)
     assert any((a[0] != b[0]).any() for a, b in zip(first, batches, strict=True))
     batches.on_epoch_begin(0)
@@ -118,28 +114,26 @@ def test_a_file_says_where_windows_begin(fitted, tmp_path):
 
 
 class Interrupted(Callback):
-    """Ends the program in the middle of the second round."""
+    """Ends the program in the middle of the second round, when its last checkpoint is written."""
+
+    def __init__(self, checkpoints):
+        self.checkpoints, self.seen = checkpoints, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.seen == 13:
-            raise KeyboardInterrupt
         self.seen += 1
-
-    seen = 0
+        if self.seen == 14:
+            self.checkpoints.writer.wait()
+            raise KeyboardInterrupt
 
 
 def test_it_resumes_to_the_same_bits(tmp_path):
     options = {**SMALL, "steps": 20, "eval_every": 10}
     wanted = CharLM(**options).fit(TEXT)
-
-    def checkpoints():
-        return BackupAndRestore(tmp_path / "ckpt", save_freq=4)
-
+    first, second = (BackupAndRestore(tmp_path / "ckpt", save_freq=4) for _ in range(2))
     with pytest.raises(KeyboardInterrupt):
-        CharLM(**options).fit(TEXT, callbacks=[checkpoints(), Interrupted()])
-    kept = checkpoints()
-    found = CharLM(**options).fit(TEXT, callbacks=[kept, Callback()])
-    assert kept.resumed_step in (4, 8, 12)
+        CharLM(**options).fit(TEXT, callbacks=[first, Interrupted(first)])
+    found = CharLM(**options).fit(TEXT, callbacks=[second])
+    assert second.resumed_step in (4, 8, 12)
     for a, b in zip(wanted.get_weights(), found.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
