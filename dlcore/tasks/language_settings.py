@@ -23,8 +23,9 @@ PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "nano-cpu": {"model": {"context": 64, "layers": 4, "heads": 4, "width": 128, "dropout": 0.0, "bias": False},
                  "train": {"steps": 2000, "batch": 12, "lr": 2e-3, "min-lr": 1e-4, "warmup": 100, "beta-2": 0.99,
                            "weight-decay": 0.1, "clip": 1.0, "schedule": "cosine", "optimizer": "adamw"}},
-    "names": {"data": {"begin": "line"}, "model": {"context": 16, "layers": 4, "heads": 4, "width": 64, "position": "rotary"},
-              "train": {"steps": 15000, "batch": 32, "lr": 6e-3, "warmup": 200, "weight-decay": 0.1, "eval-every": 500}},
+    "names": {"data": {"begin": "line", "val-split": 0.05},
+              "model": {"context": 16, "layers": 4, "heads": 4, "width": 64, "position": "rotary", "dropout": 0.1},
+              "train": {"steps": 12000, "batch": 32, "lr": 6e-3, "warmup": 200, "weight-decay": 0.1, "eval-every": 500}},
     "small": {"model": {"context": 256, "layers": 6, "heads": 6, "width": 384, "dropout": 0.2},
               "train": {"steps": 5000, "batch": 64, "lr": 1e-3, "min-lr": 1e-4, "warmup": 100, "weight-decay": 0.1}},
 }

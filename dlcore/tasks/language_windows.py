@@ -7,7 +7,7 @@ import numpy as np
 
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.layers.initializers import generator
-from dlcore.tasks.batches import Batches
+from dlcore.tasks.batches import ORDER, Batches
 
 PLACES = 0x77               # tells the generator of training windows from those of initial weights
 
@@ -38,19 +38,25 @@ class Windows(Batches):
 class Lines(Windows):
     """Windows that begin where a line begins, or the next piece of a line that is longer than the context.
 
-    A window runs on into the lines behind its own, the first line being behind the last: networks learn faster from full
-    windows than where targets behind the line's end are left out, though a line is measured alone.
+    A window runs on into other lines, in an order drawn for each epoch: networks learn faster from full windows than where
+    targets behind the line's end are left out, though a line is measured alone.
 
     lines: i32[n] each, from a line feed to the line feed that begins the next line"""
 
     def __init__(self, lines: Sequence[np.ndarray], batch: int, context: int, steps: int, seed: int):
-        super().__init__(np.concatenate([ids[:-1] for ids in lines]), batch, context, steps, seed)
-        counts = np.array([len(ids) - 1 for ids in lines])
-        line, offset = pieces(counts, context)
-        self.begins = (np.cumsum(counts) - counts)[line] + offset
+        self.lines = [ids[:-1] for ids in lines]
+        super().__init__(np.concatenate(self.lines), batch, context, steps, seed)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         return self.begins[rng.integers(0, len(self.begins), self.batch)]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        order = generator(self.seed or 0, ORDER, self.epoch).permutation(len(self.lines))
+        self.ids = np.concatenate([self.lines[i] for i in order])
+        counts = np.array([len(self.lines[i]) for i in order])
+        line, offset = pieces(counts, self.context)
+        self.begins = (np.cumsum(counts) - counts)[line] + offset
+        yield from super().__iter__()
 
 
 def pieces(counts: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray]:

@@ -44,14 +44,16 @@ def test_pieces_hold_every_position_once():
 
 
 def test_windows_begin_where_lines_do():
-    """Drawn for (seed, epoch); what is behind a line's end is the next line, behind the last one the first."""
+    """Drawn for (seed, epoch); what is behind a line's end is another line, in an order of the epoch."""
     lines = [np.array(t, np.int32) for t in ([0, 1, 2, 0], [0, 3, 4, 5, 6, 7, 8, 9, 0], [0, 9, 0])]
-    expected = {(0, 1, 2, 0, 3), (0, 3, 4, 5, 6), (6, 7, 8, 9, 0), (0, 9, 0, 1, 2)}         # pieces of 4 and what follows
+    pieces = {(0, 1, 2), (0, 3, 4, 5), (6, 7, 8, 9), (0, 9)}
     batches = Lines(lines, 5, 4, 6, seed=1)
     first = list(batches)
     assert len(first) == len(batches) == 6 and batches.positions == 13
     seen = {(*x, y[-1]) for a, b in first for x, y in zip(a.tolist(), b.tolist(), strict=True)}
-    assert seen == expected
+    assert {next(p for p in pieces if row[:len(p)] == p) for row in seen} == pieces
+    assert len(seen) == 4 and all(row[3:] == (0, 3) for row in seen if row[:3] == (0, 1, 2)) != (
+        all(row[2:4] == (0, 3) for row in seen if row[:2] == (0, 9)))           # each line is behind one other
     assert all(a.dtype == b.dtype == np.int32 and (a[:, 1:] == b[:, :-1]).all() for a, b in first)
     batches.on_epoch_begin(1)
     assert any((a[0] != b[0]).any() for a, b in zip(first, batches, strict=True))
