@@ -37,7 +37,7 @@ def test_lines_that_are_samples_of_their_own(tmp_path, capsys):
     data, out = str(tmp_path / "names.txt"), str(tmp_path / "run")
     assert run(["train", "char-lm", "--data", data, "--preset", "names", "--out", out, "--json", *SMALL]) == 0
     told = capsys.readouterr()
-    assert 'begin = "line"' in (tmp_path / "run" / "config.toml").read_text() and "108 lines" in told.err
+    assert 'begin = "line"' in (tmp_path / "run" / "config.toml").read_text() and "114 lines" in told.err
     assert run(["generate", out, "-n", "20", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("\n")
     assert run(["evaluate", out, data, "--json"]) == 0
