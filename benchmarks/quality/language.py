@@ -6,7 +6,8 @@ DATA holds the folders names, tinyshakespeare and chinese_poetry.
 
 names        `--preset names`; 1,000 names, drawn with seed 0, are kept apart and measured one by one, end included, as makemore
              does: its Transformer of 200k weights has 1.92.
-shakespeare  `--preset nano-cpu`, nanoGPT's recipe for a CPU: the loss of every position of the last tenth, in windows of 64.
+shakespeare  `--preset nano-cpu`, nanoGPT's recipe for a CPU at twice its rate: the loss of every position of the last tenth, in
+             windows of 64.
              --torch trains the same network in PyTorch beside it, on the same windows, from initial weights of the same
              distributions.
 tang         poems of four couplets of 2 x 5 characters and of two couplets of 2 x 7: which share of 100 poems that it writes
