@@ -157,8 +157,10 @@ class Decoder:
         self.history = [list(self.history[i]) for i in rows]
 
 
-def sample(model: Any, prompt: Sequence[int], count: int, context: int, sampling: Sampling) -> Iterator[int]:
-    """`count` ids that follow the prompt, as they are made.   UsageError for an empty prompt."""
+def sample(model: Any, prompt: Sequence[int], count: int, context: int, sampling: Sampling,
+           fresh: int | None = None) -> Iterator[int]:
+    """`count` ids that follow the prompt, as they are made.   fresh: an id that begins anew: what is before it is forgotten.
+    UsageError for an empty prompt."""
     if not len(prompt):
         raise UsageError("a prompt has at least one id")
     decoder, draws = Decoder(model, context), sampling.draws()
@@ -167,7 +169,7 @@ def sample(model: Any, prompt: Sequence[int], count: int, context: int, sampling
         chosen = sampling.choose(logits[0], decoder.history[0], next(draws))
         yield chosen
         if n + 1 < count:
-            logits = decoder.feed([chosen])
+            logits = decoder.start([chosen]) if chosen == fresh else decoder.feed([chosen])
 
 
 def beam_search(model: Any, prompt: Sequence[int], count: int, context: int, beams: int, sampling: Sampling,

@@ -9,48 +9,17 @@ import numpy as np
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.text.tokenizer import TextTokenizer
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.layers.initializers import generator
 from dlcore.tasks import language_settings as settings
-from dlcore.tasks.batches import Batches
 from dlcore.tasks.estimator import Estimator
+from dlcore.tasks.language_windows import Lines, Windows, ids_of, lines_of, whole
 from dlcore.tasks.task import Sections
 from dlcore.training.callbacks import Callback
 
 if TYPE_CHECKING:
     from dlcore.training.history import History
 
-PLACES = 0x77               # tells the generator of training windows from those of initial weights
 TOKENIZER = "tokenizer.json"
 BEGINNINGS = ("<s>", "<|begin_of_text|>", "<|endoftext|>", "[BOS]")     # tokens that texts begin with, by the names in use
-
-
-class Windows(Batches):
-    """`steps` batches of windows at places of a text's ids that are drawn for (seed, epoch): (ids i32[batch, context], the ids
-    that follow)."""
-
-    def __init__(self, ids: np.ndarray, batch: int, context: int, steps: int, seed: int):
-        super().__init__(seed)
-        self.ids, self.batch, self.context, self.steps, self.shape = ids, batch, context, steps, (context,)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        rng, places = generator(self.seed or 0, PLACES, self.epoch), np.arange(self.context)
-        for _ in range(self.steps):
-            at = rng.integers(0, len(self.ids) - self.context, self.batch)[:, None] + places
-            yield self.ids[at], self.ids[at + 1]
-
-
-def whole(ids: np.ndarray, context: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every position of a text once, in windows side by side: (ids, the ids that follow, -1 behind the end, weights).
-
-    The weights make the mean of the windows' mean losses that of all positions, though the last window is not full."""
-    count = len(ids) - 1
-    rows = -(-count // context)
-    x, y = np.zeros((rows, context), np.int32), np.full((rows, context), -1, np.int32)
-    x.reshape(-1)[:count], y.reshape(-1)[:count] = ids[:-1], ids[1:]
-    return x, y, np.full(rows, rows * context / count, np.float32)
 
 
 class LanguageModel(Estimator):
@@ -68,6 +37,8 @@ class LanguageModel(Estimator):
     schedule    of the learning rate, after `warmup` steps (below 1: a share) of rise; linear and cosine end at `min_lr`
     clip        greatest norm of all gradients together, 0: none
     val_split   share of the text, its end, kept for validation
+    begin       where the windows begin: "anywhere" in the text, or with a "line": each line is a sample of its own, measured and
+                written from its beginning, the line feed before it, to its end, without those before it
 
     `fit(text)`, `generate(prompt)`, `stream(prompt)`, `evaluate(text)`, `save(path)`."""
 
@@ -80,14 +51,14 @@ class LanguageModel(Estimator):
                  steps: int = 0, epochs: int = 1, eval_every: int = 250, batch_size: int = 32, optimizer: str = "adamw",
                  lr: float = 1e-3, schedule: str = "cosine", warmup: float = 100.0, min_lr: float = 1e-4, weight_decay: float = 0.1,
                  beta_2: float = 0.99, clip: float = 1.0, patience: int = 0, val_split: float = 0.1,
-                 random_state: int | None = 0):
+                 begin: str = "anywhere", random_state: int | None = 0):
         self.arch, self.tokenizer, self.vocabulary, self.context = arch, tokenizer, vocabulary, context
         self.layers, self.heads, self.width, self.dropout = layers, heads, width, dropout
         self.tied, self.bias, self.position, self.kv_heads = tied, bias, position, kv_heads
         self.steps, self.epochs, self.eval_every, self.batch_size = steps, epochs, eval_every, batch_size
         self.optimizer, self.lr, self.schedule, self.warmup, self.min_lr = optimizer, lr, schedule, warmup, min_lr
         self.weight_decay, self.beta_2, self.clip, self.patience = weight_decay, beta_2, clip, patience
-        self.val_split, self.random_state = val_split, random_state
+        self.val_split, self.begin, self.random_state = val_split, begin, random_state
 
     def sections(self) -> dict[str, dict[str, Any]]:
         return settings.sections({**self.get_params(), "tokenizer": self.units})
@@ -110,23 +81,20 @@ class LanguageModel(Estimator):
         self._check_params()
         text = text_of(x)
         self.seed_ = settings.seed_of(self.random_state)
-        cut = len(text) - round(len(text) * self.val_split)
         self.tokenizer_ = settings.make_tokenizer(self, text)
-        train, val = (np.array(self.tokenizer_.encode(t, special=False), np.int32) for t in (text[:cut], text[cut:]))
-        if len(train) <= self.context + 1 or 0 < len(val) < 2:
-            raise DataError("the text is too short", expected=f"more than {self.context + 1} tokens to train on",
-                            got=f"{len(train)} to train on, {len(val)} for validation", hint="a smaller context")
-        say(f"{len(text):,} characters, {len(self.tokenizer_)} {self.units} tokens; {len(train):,} ids to train on, the last "
-            f"{len(val):,} for validation")
-        total = self.steps or max(1, round(self.epochs * len(train) / (self.batch_size * self.context)))
+        train, val = (ids_of(self.tokenizer_, part) for part in divided(text, self.val_split, self.begin == "line"))
+        windows = self._windows(train, val)
+        sizes = [f"{len(p):,} lines" if self.begin == "line" else f"{len(p[0]):,} ids" for p in (train, val)]
+        say(f"{len(text):,} characters, {len(self.tokenizer_)} {self.units} tokens; {sizes[0]} to train on, the last {sizes[1]} "
+            "for validation")
+        total = self.steps or max(1, round(self.epochs * windows.positions / (self.batch_size * self.context)))
         rounds = -(-total // self.eval_every)
-        every = -(-total // rounds)
+        windows.steps = -(-total // rounds)
         self._network = settings.network(self, len(self.tokenizer_))
         settings.compile(self._network, self, total)
         say(f"{self.arch}: {self._network.count_params():,} weights; {total:,} steps of {self.batch_size} windows of "
             f"{self.context}")
-        best = EarlyStopping(patience=self.patience or None) if len(val) else None
-        windows = Windows(train, self.batch_size, self.context, every, self.seed_)
+        best = EarlyStopping(patience=self.patience or None) if any(map(len, val)) else None
         self.history_: History = self._network.fit(
             windows, epochs=rounds, verbose=0, validation_data=[whole(val, self.context)] if best else None,
             callbacks=[windows, *callbacks, *([best] if best else [])], seed=self.seed_)
@@ -134,6 +102,18 @@ class LanguageModel(Estimator):
         if best:
             say(best.describe())
         return self
+
+    def _windows(self, train: list[np.ndarray], val: list[np.ndarray]) -> Windows:
+        """What is trained on.   DataError where it is too short."""
+        if self.begin == "line":
+            if not train or (val and max(map(len, val)) < 2):
+                raise DataError("the text has too few lines", expected="lines to train on and for validation",
+                                got=f"{len(train)} to train on, {len(val)} for validation")
+            return Lines(train, self.batch_size, self.context, 1, self.seed_)
+        if len(train[0]) <= self.context + 1 or len(val[0]) == 1:
+            raise DataError("the text is too short", expected=f"more than {self.context + 1} tokens to train on",
+                            got=f"{len(train[0])} to train on, {len(val[0])} for validation", hint="a smaller context")
+        return Windows(train[0], self.batch_size, self.context, 1, self.seed_)
 
     def _compile(self, network: Any) -> None:
         settings.compile(network, self, 1)
@@ -144,15 +124,18 @@ class LanguageModel(Estimator):
         return ids, ids
 
     def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`."""
+        """loss and perplexity per id, and bits per character, over every position of a text in windows of `context`, or of its
+        lines one by one, their ends included (`begin`)."""
         text = text_of(x)
         ids = self.encode(text)
-        if len(ids) < 2:
+        texts = [ids] if self.begin == "anywhere" else ids_of(self.tokenizer_, lines_of(text))
+        count = sum(max(0, len(t) - 1) for t in texts)
+        if not count:
             raise DataError("the text is too short to measure", expected="at least two tokens", got=f"{len(ids)}")
-        inputs, targets, weights = whole(ids, self.context)
+        inputs, targets, weights = whole(texts, self.context)
         loss = self.model.evaluate(inputs, targets, sample_weight=weights, batch_size=max(1, 4096 // self.context))
-        bits = loss * (len(ids) - 1) / np.log(2) / len(text)
-        return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_character": float(bits)}
+        characters = len(text) if self.begin == "anywhere" else sum(len(line) - 1 for line in lines_of(text))
+        return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_character": float(loss * count / np.log(2) / characters)}
 
     def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The mean log-likelihood of an id."""
@@ -178,7 +161,8 @@ class LanguageModel(Estimator):
         The same seed gives the same text.   DataError (a prompt that is empty, unknown or longer than the context), UsageError
         (numbers of no use)"""
         from dlcore.models.generate import Sampling, beam_search, sample
-        ids, ends = self._opened(self.encode(prompt).tolist()), self.tokenizer_.special
+        ids = self._opened(self.encode(self._last_line(prompt)).tolist())
+        ends, fresh = self.tokenizer_.special, self._line_feed
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed, self._banned())
         if not ids:
             raise DataError("the prompt is empty", hint="a prompt has at least one token")
@@ -188,11 +172,20 @@ class LanguageModel(Estimator):
         if not all(isinstance(s, str) and s for s in stop) or isinstance(stop, str):
             raise UsageError("a text to stop at has at least one character", got=repr(stop), expected="a list of texts")
         if beams:
-            found = beam_search(self.model, ids, max_new, self.context, beams, sampling, lambda made: made[-1] in ends or any(
-                s in self.tokenizer_.decode(made) for s in stop))
+            found = beam_search(self.model, ids, max_new, self.context, beams, sampling, lambda made: made[-1] in {*ends, fresh}
+                                or any(s in self.tokenizer_.decode(made) for s in stop))
             yield from self._pieces(iter(found), stop, ids)
         else:
-            yield from self._pieces(sample(self.model, ids, max_new, self.context, sampling), stop, ids)
+            yield from self._pieces(sample(self.model, ids, max_new, self.context, sampling, fresh), stop, ids)
+
+    @property
+    def _line_feed(self) -> int | None:
+        """The id that ends a line and begins the next, which knows nothing of it, if the lines are samples of their own."""
+        return int(self.tokenizer_.encode("\n", special=False)[0]) if self.begin == "line" else None
+
+    def _last_line(self, prompt: str) -> str:
+        """What of a prompt is read: where lines are samples of their own the last one, from the line feed before it."""
+        return "\n" + prompt.rpartition("\n")[2] if prompt and self.begin == "line" else prompt
 
     @property
     def opening(self) -> str:
@@ -275,6 +268,13 @@ class CharLM(LanguageModel):
     """`LanguageModel` of characters."""
 
     task, _units = "char-lm", "char"
+
+
+def divided(text: str, share: float, by_line: bool) -> tuple[Sequence[str], Sequence[str]]:
+    """The texts to train on, and the share of them, at the end, to validate on: two parts of the text, or of its lines."""
+    samples: Any = lines_of(text) if by_line else text
+    cut = len(samples) - round(len(samples) * share)
+    return (samples[:cut], samples[cut:]) if by_line else ([text[:cut]], [text[cut:]])
 
 
 def text_of(x: Any) -> str:

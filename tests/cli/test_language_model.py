@@ -32,6 +32,21 @@ def test_the_preset_trains_and_generate_writes(bard, capsys):
     assert set(json.loads(capsys.readouterr().out)["metrics"]) == {"loss", "perplexity", "bits_per_character"}
 
 
+def test_lines_that_are_samples_of_their_own(tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("ada\nemmy\ngrace\n" * 40)
+    data, out = str(tmp_path / "names.txt"), str(tmp_path / "run")
+    assert run(["train", "char-lm", "--data", data, "--preset", "names", "--out", out, "--json", *SMALL]) == 0
+    told = capsys.readouterr()
+    assert 'begin = "line"' in (tmp_path / "run" / "config.toml").read_text() and "114 lines" in told.err
+    assert run(["generate", out, "-n", "20", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.startswith("\n")
+    assert run(["evaluate", out, data, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["loss"] > 0
+    assert run(["train", "char-lm", "--data", data, "--set", "data.begin=word", "--out", str(tmp_path / "b")]) == 3
+    told = capsys.readouterr()
+    assert "begin" in told.err and "anywhere, line" in told.err and not (tmp_path / "b").exists()
+
+
 def test_a_dry_run_writes_nothing(bard, tmp_path, capsys):
     given = ["--data", bard.replace("/run", "/text.txt"), "--out", str(tmp_path / "run"), "--dry-run", "--json", *SMALL]
     assert run(["train", "char-lm", *given]) == 0

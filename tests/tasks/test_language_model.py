@@ -9,7 +9,7 @@ import pytest
 import dlcore as dl
 from dlcore.errors import DataError, ModelFileError, UsageError
 from dlcore.tasks import TASKS, CharLM, LanguageModel
-from dlcore.tasks.language_model import whole
+from dlcore.tasks.language_windows import whole
 
 TEXT = "the cat sat on the mat. " * 60
 SMALL = {"context": 16, "layers": 1, "heads": 2, "width": 32, "steps": 150, "eval_every": 75, "batch_size": 8, "lr": 5e-3,
@@ -49,7 +49,7 @@ def test_prompts_and_stops_of_no_use(fitted):
 def test_every_position_counts_once(fitted):
     """The mean over positions, computed window by window from the network's own logits."""
     ids = fitted.encode(TEXT[:77])
-    x, y, weights = whole(ids, 16)
+    x, y, weights = whole([ids], 16)
     assert x.shape == (5, 16) and (y >= 0).sum() == 76 and weights[0] == np.float32(80 / 76)
     logits = fitted.model.predict(x).astype(np.float64)
     logs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
