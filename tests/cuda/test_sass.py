@@ -17,6 +17,7 @@ from dlcore.runtime.cuda_table import cuda_table
 WHEEL = Path(sysconfig.get_path("platlib")) / "nvidia" / "cu13" / "bin" / "nvdisasm"
 PRODUCTS = ["matmul_nn_bf16", "matmul_nt_bf16", "matmul_tn_bf16", "dense_forward_bf16"]
 PANELS = ["multiply_bf16_nn", "multiply_bf16_nt", "multiply_bf16_tn", "multiply_bf16_parts", "multiply_bf16_dense"]
+SPLIT = ["multiply_tf32_nn", "multiply_tf32_nt", "multiply_tf32_tn", "multiply_tf32_parts", "multiply_tf32_dense"]
 ATTENTION = [f"{name}_{W}" for W in (64, 128) for name in (
     "attention_forward", "attention_queries", "attention_keys_values", "packed_attention_gradient")]  # fmt: skip
 VECTORS = ["adam", "layernorm_forward", "layernorm_dx", "cross_entropy_forward", "cross_entropy_backward", "round_to_bf16"]
@@ -56,7 +57,16 @@ def test_products_are_on_tensor_cores(name, arch):
 
 
 @ARCHES
-@pytest.mark.parametrize("name", PANELS)
+@pytest.mark.parametrize("name", SPLIT)
+def test_products_in_parts_are_on_tensor_cores(name, arch):
+    """Three products for each, 16 of K in two halves, 4 by 4 of 16 by 8 a warp; nothing in local memory."""
+    found = counts(name, arch)
+    assert some(found, "HMMA.1688.F32.TF32") >= 3 * 2 * 4 * 4
+    assert some(found, "LDL") == some(found, "STL") == 0
+
+
+@ARCHES
+@pytest.mark.parametrize("name", PANELS + SPLIT)
 def test_slices_are_copied_beside_the_products(name, arch):
     """Two operands, two pieces each, for two slices before the loop and one in it: 16 bytes a thread, past the registers."""
     found = counts(name, arch)

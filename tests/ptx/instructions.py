@@ -278,6 +278,12 @@ def from_bf16(x: Any) -> Any:
     return (np.asarray(x).astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+def to_tf32(x: Any) -> Any:
+    """Halves away from 0; what is left in the last 13 bits is not said, so it is something."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return np.where(np.isnan(x), np.uint32(0x7FFFFFFF), np.where(np.isinf(x), bits, bits + np.uint32(0x1000)))
+
+
 def _convert(kernel: Kernel, i: Instruction) -> Action:
     to, source = [w for w in i.words if w in TYPES][:2]
     name, target = _target(i.operands[0]), TYPES[to]
@@ -287,6 +293,8 @@ def _convert(kernel: Kernel, i: Instruction) -> Action:
             name, to_bf16(high(m)).astype(np.uint32) << np.uint32(16) | to_bf16(low(m)).astype(np.uint32), mask
         )
     read = reader(kernel, i.operands[1], TYPES[source])
+    if to == "tf32":
+        return lambda m, mask: m.put(name, to_tf32(read(m)), mask)
     rounding = next((ROUND[w] for w in i.words if w in ROUND), None)
     whole, from_float = np.dtype(target).kind in "iu", np.dtype(TYPES[source]).kind == "f"
 

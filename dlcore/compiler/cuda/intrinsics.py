@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def asm_op(name: str, text: str, outs: str, ins: str, memory: bool = True) -> Any:
-    """A function of one PTX instruction: `text` with $0, $1, ... for the outputs, then the inputs; both are letters of `_KINDS`.
+    """A function of a PTX instruction or a few: `text` with $0, $1, ... for the outputs, then the inputs; both letters of `_KINDS`.
     Several outputs come back as a tuple.  memory: it reads or writes memory that the compiler must not move across it."""
     constraints = ",".join([*("=" + c for c in outs), *ins, *(["~{memory}"] if memory else [])])
     numbers, values = [_KINDS[c][0] for c in outs], [_KINDS[c][1] for c in outs]
@@ -195,6 +195,21 @@ mma_bf16 = asm_op(
     "rrrrrrffff",
     memory=False,
 )
+mma_tf32 = asm_op(
+    "mma_tf32",
+    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
+    "ffff",
+    "rrrrrrffff",
+    memory=False,
+)
+split_tf32 = asm_op(  # (a float32 rounded to tf32, the rest), as words
+    "split_tf32",
+    "{ .reg .b32 t; .reg .b32 s; cvt.rna.tf32.f32 t, $2; and.b32 t, t, 0xffffe000; sub.f32 s, $2, t; "
+    "mov.b32 $0, t; mov.b32 $1, s; }",
+    "rr",
+    "r",
+    memory=False,
+)
 load_matrices = asm_op(
     "load_matrices", "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];", "rrrr", "r"
 )
@@ -204,3 +219,4 @@ load_matrices_turned = asm_op(
 pack_bf16 = asm_op("pack_bf16", "cvt.rn.bf16x2.f32 $0, $1, $2;", "r", "ff", memory=False)  # (high half, low half)
 store_shared_2 = asm_op("store_shared_2", "st.shared.v2.b32 [$0], {$1,$2};", "", "rrr")
 store_shared_1 = asm_op("store_shared_1", "st.shared.b32 [$0], $1;", "", "rr")
+load_shared_1 = asm_op("load_shared_1", "ld.shared.b32 $0, [$1];", "r", "r")
