@@ -9,7 +9,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
-from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels, cuda_stages, cuda_tf32
+from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels, cuda_stages, cuda_tf32, cuda_wgmma
 from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
 
 TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
@@ -236,7 +236,7 @@ panels_tn, rounded = cuda_panels.panel_tile(False, False), cuda_panels.to_bf16
 
 @kernel(threads="R * ceil(C / 8)")
 def round_to_bf16(item, x, out):
-    rounded(item, x, out)
+    rounded(item, x, x.shape[1], 0, out)
 
 
 @kernel(blocks=LARGE)
@@ -295,6 +295,46 @@ def multiply_bf16_dense(item, thread, x, weight, bias, activation, parameter, ou
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
     panels_nn(acc, thread, m0, n0, 0, weight.shape[0], x, weight, 0)
     activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
+
+
+# ---- the same on Hopper ------------------------------------------------------------------------------------------
+group_nn, group_nt = cuda_wgmma.warpgroup_tile(True, False), cuda_wgmma.warpgroup_tile(True, True)
+group_tn, added_group = cuda_wgmma.warpgroup_tile(False, False), cuda_wgmma.write_added
+activated_group = cuda_wgmma.write_activated
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_nn", arch="sm_90a")
+def group_multiply_nn(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_nn(thread, m0, n0, 0, b.shape[0], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_nt", arch="sm_90a")
+def group_multiply_nt(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_nt(thread, m0, n0, 0, a.shape[1], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_tn", arch="sm_90a")
+def group_multiply_tn(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_tn(thread, m0, n0, 0, a.shape[0], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=f"{PANEL_PARTS} * {LARGE}", name="multiply_bf16_parts", arch="sm_90a")
+def group_multiply_parts(item, thread, a, b, parts):
+    part, K = item % PANEL_PARTS, a.shape[0]
+    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
+    m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
+    found = group_tn(thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b)
+    added_group(found, thread, m0, n0, parts[part], False)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_dense", arch="sm_90a")
+def group_multiply_dense(item, thread, x, weight, bias, activation, parameter, out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    found = group_nn(thread, m0, n0, 0, weight.shape[0], x, weight)
+    activated_group(found, thread, m0, n0, out, bias, activation, parameter)
 
 
 # ---- float32 in two parts on tensor cores ------------------------------------------------------------------------

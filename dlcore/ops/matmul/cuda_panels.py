@@ -9,6 +9,7 @@ registers and the epilogue are those of `cuda_bf16`.
 import numpy as np
 
 from dlcore.compiler.cuda.intrinsics import load_matrices_turned, mma_bf16, pack_bf16, u32, u64
+from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.cuda.vectors import address_of, copy_16, load_4, store_words
 from dlcore.compiler.language import helper
 from dlcore.ops.matmul.cuda_stages import HALF, left_along, place_along, right_along, staged
@@ -17,23 +18,38 @@ DEPTH = 32
 ZERO = np.float32(0)
 
 
+def rounding(load):
+    """to_bf16(item, x, C, size, out): eight neighbours of x, C of which make a row, into out, whose rows have 8 ceil(C / 8).
+    load(x, r, c, size): the element in column c of row r."""
+
+    @helper
+    def to_bf16(item, x, C, size, out):
+        wide = (C + 7) // 8
+        r = part_of(item, wide)
+        c = (item - r * wide) * 8
+        a, b = (ZERO, ZERO, ZERO, ZERO), (ZERO, ZERO, ZERO, ZERO)
+        at = address_of(x) + u64(4) * u64(r * C + c)
+        if C & 3 == 0 and address_of(x) & u64(15) == u64(0):
+            a = load_4(at)
+            if c + 4 < C:
+                b = load_4(at + u64(16))
+        else:
+            a = (load(x, r, c, size), load(x, r, c + 1, size) if c + 1 < C else ZERO,
+                 load(x, r, c + 2, size) if c + 2 < C else ZERO, load(x, r, c + 3, size) if c + 3 < C else ZERO)  # fmt: skip
+            b = (load(x, r, c + 4, size) if c + 4 < C else ZERO, load(x, r, c + 5, size) if c + 5 < C else ZERO,
+                 load(x, r, c + 6, size) if c + 6 < C else ZERO, load(x, r, c + 7, size) if c + 7 < C else ZERO)  # fmt: skip
+        store_words(address_of(out) + u64(16) * u64(item), pack_bf16(a[1], a[0]), pack_bf16(a[3], a[2]),
+                    pack_bf16(b[1], b[0]), pack_bf16(b[3], b[2]))  # fmt: skip
+
+    return to_bf16
+
+
 @helper
-def to_bf16(item, x, out):
-    """Eight neighbours of x [R, C] into out [R, 8 ceil(C / 8)]."""
-    C, wide = x.shape[1], out.shape[1] // 8
-    r, c = item // wide, item % wide * 8
-    a, b = (ZERO, ZERO, ZERO, ZERO), (ZERO, ZERO, ZERO, ZERO)
-    at = address_of(x) + u64(4) * u64(r * C + c)
-    if C & 3 == 0 and address_of(x) & u64(15) == u64(0):
-        a = load_4(at)
-        if c + 4 < C:
-            b = load_4(at + u64(16))
-    else:
-        a = (x[r, c], x[r, c + 1] if c + 1 < C else ZERO, x[r, c + 2] if c + 2 < C else ZERO, x[r, c + 3] if c + 3 < C else ZERO)
-        b = (x[r, c + 4] if c + 4 < C else ZERO, x[r, c + 5] if c + 5 < C else ZERO, x[r, c + 6] if c + 6 < C else ZERO,
-             x[r, c + 7] if c + 7 < C else ZERO)  # fmt: skip
-    store_words(address_of(out) + u64(16) * u64(item), pack_bf16(a[1], a[0]), pack_bf16(a[3], a[2]), pack_bf16(b[1], b[0]),
-                pack_bf16(b[3], b[2]))  # fmt: skip
+def of_matrix(x, r, c, size):
+    return x[r, c]
+
+
+to_bf16 = rounding(of_matrix)
 
 
 # ---- memory to shared memory -------------------------------------------------------------------------------------
@@ -49,6 +65,12 @@ def bring_along(tile, x, row, k, stop, thread):
 
 
 @helper
+def place_across(r, chunk):
+    """The byte of 16 bytes of row r in a slice whose rows run across K."""
+    return u32(r) * u32(256) + ((u32(chunk) ^ (u32(r) & u32(7))) << u32(4))
+
+
+@helper
 def bring_across(tile, x, column, k, stop, thread):
     """32 rows, 128 columns of x, whose rows run across K: 256 bytes each."""
     pitch, chunk = x.shape[1], thread & 15
@@ -56,8 +78,7 @@ def bring_across(tile, x, column, k, stop, thread):
         r = (thread >> 4) + 16 * n
         there = k + r < stop and column + 8 * chunk < pitch
         source = address_of(x) + (u64(2) * u64((k + r) * pitch + column + 8 * chunk) if there else u64(0))
-        place = (u32(chunk) ^ (u32(r) & u32(7))) << u32(4)
-        copy_16(tile + u32(r) * u32(256) + place, source, u32(16) if there else u32(0))
+        copy_16(tile + place_across(r, chunk), source, u32(16) if there else u32(0))
 
 
 # ---- shared memory to fragments ----------------------------------------------------------------------------------
