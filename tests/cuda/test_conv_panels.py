@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 
-import numpy as np
 import pytest
 from cuda.test_tf32 import error
 from ops.harness import build, douts, outputs_of, segments
