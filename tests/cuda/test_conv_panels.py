@@ -6,10 +6,10 @@ import copy
 import re
 
 import pytest
-from cuda.test_tf32 import error
 from ops.harness import build, douts, outputs_of, segments
 from ptx.device import start
 from ptx.parse import PtxError, parse
+from ptx.products import error
 
 from dlcore.graph import plan
 from dlcore.ops.conv2d.ref import case

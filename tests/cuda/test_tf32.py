@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from cuda.test_products import FORMS, of_any_size, run_product
 from ptx.device import Emulated
 from ptx.machine import launch
 from ptx.memory import Memory
 from ptx.parse import PtxError
+from ptx.products import FORMS, error, of_any_size, run_product
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import dense
@@ -18,10 +18,6 @@ from dlcore.runtime.cuda_table import cuda_table
 
 SIZES = (128, 128, 48), (131, 65, 37), (1, 130, 1), (9, 12, 72)
 CLOSE = 2e-6  # of the norm of a result; float32's own sums reach about half of that
-
-
-def error(found, wanted) -> float:
-    return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
 @pytest.mark.parametrize("form, M, N, K", [

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from cuda.test_products import FORMS, of_any_size, rounded
 from ptx.device import Emulated
 from ptx.machine import launch
 from ptx.memory import Memory
 from ptx.parse import PtxError
+from ptx.products import FORMS, of_any_size, rounded
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul
