@@ -67,7 +67,8 @@ def language_model(name: str, B: int, V: int, T: int, L: int, H: int, C: int, pr
 GPT2 = (50304, 1024, 12, 12, 768)
 CASES = (
     Case("copy 256 MB", "copy", (1 << 26,), bytes=2 * 4 * (1 << 26)),
-    product(1024, "float32"), product(4096, "float32"), product(1024, "bf16"), product(4096, "bf16"), product(8192, "bf16"),
+    product(1024, "float32"), product(4096, "float32"), product(4096, "tf32x3"),
+    product(1024, "bf16"), product(4096, "bf16"), product(8192, "bf16"),
     *attentions(16, 1024, 12, 64), *attentions(4, 4096, 16, 128),
     Case("layernorm 16384x768 forward", "layernorm", (16384, 768), bytes=2 * 4 * 16384 * 768),
     Case("layernorm 16384x768 step", "layernorm_step", (16384, 768), bytes=7 * 4 * 16384 * 768),

@@ -143,7 +143,10 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
         {"ge": 0, "le": 1, "description": "of bert: a block's learning rate beside that of the block above it"},
     ),
     ("train", "sparse"): (bool, {"description": "update only the rows of tables that a step looks up"}),
-    ("train", "precision"): (Literal["float32", "bf16"], {"description": "of the products of training steps: float32 | bf16"}),
+    ("train", "precision"): (
+        Literal["float32", "bf16", "tf32x3"],
+        {"description": "of the products of training steps: float32 | bf16 | tf32x3"},
+    ),
     ("train", "ema"): (float, {"ge": 0, "lt": 1, "description": "momentum of averages of weights; 0: none"}),
     ("train", "monitor"): (str, {"description": "what early stopping and the kept weights go by, such as val_accuracy"}),
     ("train", "init"): (str, {"description": "model file whose weights to begin with"}),

@@ -252,7 +252,7 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ema", type=Finite(0, 1, closed=True), metavar="MOMENTUM",
             help="Keep averages of the weights, and use them: 0.999.",
         ),
-        click.option("--precision", type=click.Choice(("float32", "bf16")), help="Of the products of training steps."),
+        click.option("--precision", type=click.Choice(("float32", "bf16", "tf32x3")), help="Of the products of training steps."),
         click.option(
             "--monitor", metavar="METRIC",
             help="What early stopping and the kept weights go by.  [default: val_loss]",

@@ -42,7 +42,7 @@ def command(
     With --data it also trains some steps, in memory only, on batches that the loader's thread makes: how long did they wait?
     """
     from dlcore.cli.model import open_model
-    from dlcore.runtime import default_threads
+    from dlcore.runtime import default_threads, device_kind
 
     if data and not training:
         raise UsageError("only training steps wait for data", where="--data", hint="say --train too")
@@ -61,6 +61,7 @@ def command(
         "model": model,
         "batch": batch,
         "part": "train" if training else "predict",
+        "device": device_kind(),
         "threads": members,
         "whole_step_us": whole_step(instance, repeats, members) * 1e6,
         **facts,
@@ -187,6 +188,11 @@ def whole_step(instance: Any, repeats: int, threads: int) -> float:
     return statistics.median(samples[1:])
 
 
+def place(report: dict[str, Any]) -> str:
+    """What the step ran on, in words."""
+    return f"{report['threads']} threads" if report["device"] == "cpu" else str(report["device"])
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The report for people: one line per call, then totals."""
     columns = (("us", 9), ("kB", 10), ("MFLOP", 10), ("GFLOP/s", 9), ("GB/s", 8))
@@ -210,7 +216,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     found += [
         "",
         f"{len(report['calls'])} calls in {report['groups']} groups; sum of calls {total * 1e6:.1f} us,"
-        f" whole step {report['whole_step_us']:.1f} us on {report['threads']} threads",
+        f" whole step {report['whole_step_us']:.1f} us on {place(report)}",
         *([f"fit adds {report['loop_overhead_us']:.1f} us a step"] if "loop_overhead_us" in report else []),
         f"arena {report['arena']:,} bytes, {report['arena_ratio']:.3f} times the most that lives at once",
     ]

@@ -15,7 +15,7 @@ from dlcore.graph.declaration import Slot, declared
 from dlcore.graph.lowering import Lowering, device_of
 from dlcore.graph.memory import Memory
 from dlcore.graph.parameters import ALIGN
-from dlcore.graph.spec import DTYPES
+from dlcore.graph.spec import DTYPES, PRODUCTS
 from dlcore.graph.sums import Sums
 from dlcore.graph.tensor import Call, Sum, Tensor
 from dlcore.runtime import Program, Step, device_table
@@ -340,7 +340,8 @@ class Planner:
         self.tick()
         names = ("gradients", "lower", "sums", "groups", "layout", "steps")
         planning = {n: b - a for n, a, b in zip(names, self.clock, self.clock[1:])}
-        planning["precision"] = "bf16" if "bf16" in self.lowering.products else "float32"
+        products = self.lowering.products - {"f32"}
+        planning["precision"] = next((p for p, product in PRODUCTS.items() if product in products), "float32")
         planning["device"] = "cuda" if getattr(self.device.table, "level", "") == "cuda" else "cpu"
         return Program(steps, self.sizes, outputs, leaves, self.graph.wide, self.bound, self.total, planning)
 

@@ -10,7 +10,7 @@ from dlcore.errors import ShapeError, SpecError, UsageError
 from dlcore.graph import tape
 from dlcore.graph.declaration import Slot, tensors_in
 from dlcore.graph.parameters import Parameters
-from dlcore.graph.spec import DTYPES, widened
+from dlcore.graph.spec import DTYPES, PRODUCTS, widened
 
 __all__ = ["Call", "Entry", "Graph", "Parameters", "Sum", "Tensor", "install_operators", "recompute"]
 
@@ -218,18 +218,19 @@ class Graph:
     """Tensors, calls in the order in which they were made, and the tape.
 
     parameters: shared by all graphs of a model.  wide: f32 means f64 (finite differences on the kernels that ship).
-    precision: "float32", or "bf16": what products are packed as (activations stay float32 on CPU)."""
+    precision: "float32"; "bf16": what products are packed as (activations stay float32); "tf32x3": float32's products on a GPU's
+    tensor cores, in parts (on CPU they are float32)."""
 
     def __init__(self, parameters=None, wide=False, precision="float32"):
         self.parameters = Parameters() if parameters is None else parameters
         self.wide = bool(wide)
         if self.parameters.wide is not None and self.parameters.wide != self.wide:
             raise UsageError("wide and ordinary graphs cannot share their parameters")
-        if precision not in ("float32", "bf16") or (self.wide and precision != "float32"):
-            raise UsageError(f"precision {precision!r}", expected="float32 or bf16 (a wide graph: float32)")
+        if precision not in PRODUCTS or (self.wide and precision != "float32"):
+            raise UsageError(f"precision {precision!r}", expected=f"{', '.join(PRODUCTS)} (a wide graph: float32)")
         self.parameters.wide = self.wide
         self.precision = precision
-        self.product = "bf16" if precision == "bf16" else "f32"     # what a G that no read binds becomes
+        self.product = PRODUCTS[precision]      # what a G that no read binds becomes; lowerings say which product they are for
         self.calls = []
         self.tape = []
         self.leaves = {}

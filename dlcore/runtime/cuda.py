@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,14 +19,11 @@ from dlcore.runtime.buffers import DTYPES, address_of, as_bytes, put_input
 from dlcore.runtime.cuda_device import CudaDevice
 from dlcore.runtime.cuda_driver import Context, Event, Launches, too_large
 from dlcore.runtime.cuda_memory import Memory, Mirror, Pinned, Staged, mirror_of
+from dlcore.runtime.cuda_table import blocks_of
 from dlcore.runtime.program import check_step
 
 STAGED = ("inputs", "outputs")
 GPU_ONLY = ("arena", "prepared")
-
-
-def ceil_divide(a: int, b: int) -> int:
-    return -(-a // b)
 
 
 class Stage:
@@ -260,11 +257,10 @@ class CudaInstance:
         """(function, blocks, threads of a block, arguments) of a step; see `dlcore/compiler/cuda/entry.py`."""
         step = self.program.steps[n]
         entry = self.device.table.entry(step.kernel, step.dtypes)
-        sizes = dict(zip(step.spec.symbols(), step.dims, strict=True))
-        blocks = eval(entry["blocks"], {"__builtins__": {}, "ceil": ceil_divide}, sizes)
         pointers = [0 if a is None else self._address(step, a) for a in step.arrays]
         scalars = self._block.address + 8 * self._first[n]
-        return self.device.function(step.kernel, step.dtypes), blocks, entry["block"], [*step.dims, *pointers, scalars]
+        words = [*step.dims, *pointers, scalars]
+        return self.device.function(step.kernel, step.dtypes), blocks_of(entry, step), entry["block"], words
 
     def _address(self, step: Any, array: tuple[Any, ...]) -> int:
         buffer, offset, shape, dtype, _ = array
@@ -400,7 +396,30 @@ class CudaInstance:
                 if to is not None and source is not None:
                     to[:] = source
 
-    # ---- looking for faults --------------------------------------------------------------------------------------
+    # ---- measuring and looking for faults ------------------------------------------------------------------------
+    def time(self, repeats: int = 20, threads: int = 1) -> list[float]:
+        """Seconds of each step on the GPU, between events of a graph: the median of `repeats` replays behind one that is not
+        counted.  `threads` is ignored.  What the replays write (weights, state, ...) is put back."""
+        segments, instance = self.program.default_segments(), cast(Any, self)
+        order = [n for n, _ in debug.steps_of(self.program, segments)]
+        graph = Launches(self.device.context, [self._call(n) for n in order], self._before(0), timed=True)
+        samples = []
+        with debug.kept(instance):
+            for _ in range(max(1, repeats) + 1):
+                self._start()
+                try:
+                    graph.begin()
+                    graph.finish()
+                finally:
+                    self._running = False
+                for memory in {id(self.buffers[b]): self.buffers[b] for b in debug.written(self.program)}.values():
+                    memory.written()
+                samples.append(graph.spans())
+        found = [0.0] * len(self.program.steps)
+        for n, seconds in zip(order, np.median(samples[1:], axis=0), strict=True):
+            found[n] = float(seconds)
+        return found
+
     def run_step(self, n: int) -> None:
         """Runs one step by itself."""
         for memory in self.buffers.values():

@@ -32,6 +32,8 @@ typedef void *CudaHandle; /* a context, module, function, stream or graph */
   X(fill, "cuMemsetD8Async", (uint64_t address, unsigned char value, size_t bytes, CudaHandle stream))                            \
   X(event_create, "cuEventCreate", (CudaHandle *event, unsigned flags))                                                           \
   X(event_record, "cuEventRecord", (CudaHandle event, CudaHandle stream))                                                         \
+  X(event_mark, "cuEventRecordWithFlags", (CudaHandle event, CudaHandle stream, unsigned flags))                                  \
+  X(event_span, "cuEventElapsedTime", (float *milliseconds, CudaHandle begin, CudaHandle end))                                    \
   X(event_wait, "cuEventSynchronize", (CudaHandle event))                                                                         \
   X(event_free, "cuEventDestroy_v2", (CudaHandle event))                                                                          \
   X(stream_follow, "cuStreamWaitEvent", (CudaHandle stream, CudaHandle event, unsigned flags))                                    \

@@ -38,6 +38,8 @@ cdef extern from "cuda_driver.h" nogil:
         int (*fill)(uint64_t, unsigned char, size_t, CudaHandle) noexcept nogil
         int (*event_create)(CudaHandle*, unsigned) noexcept nogil
         int (*event_record)(CudaHandle, CudaHandle) noexcept nogil
+        int (*event_mark)(CudaHandle, CudaHandle, unsigned) noexcept nogil
+        int (*event_span)(float*, CudaHandle, CudaHandle) noexcept nogil
         int (*event_wait)(CudaHandle) noexcept nogil
         int (*event_free)(CudaHandle) noexcept nogil
         int (*stream_follow)(CudaHandle, CudaHandle, unsigned) noexcept nogil
@@ -66,6 +68,7 @@ cdef enum:
     RELEASE_THRESHOLD = 4           # attribute of a pool: bytes of free memory that it keeps
     PORTABLE = 1                    # pinned memory is pinned for all devices
     NO_TIMING = 2                   # of an event
+    EXTERNAL = 1                    # a record that becomes a node of the graph that is recorded
     NON_BLOCKING = 1
     RELAXED = 2                     # what other threads do meanwhile does not break a capture
     OUT_OF_MEMORY = 2
@@ -281,14 +284,21 @@ cdef class Context:
 
 
 cdef class Event:
-    """A moment in the order of a stream."""
+    """A moment in the order of a stream.  timing: whether it knows when it was."""
     cdef readonly Context context
     cdef CudaHandle handle
 
-    def __init__(self, Context context):
+    def __init__(self, Context context, bint timing=False):
         self.context = context
         context.use()
-        context.driver.check(context.driver.cuda.event_create(&self.handle, NO_TIMING), "making an event")
+        context.driver.check(context.driver.cuda.event_create(&self.handle, 0 if timing else NO_TIMING), "making an event")
+
+    def seconds_to(self, Event later) -> float:
+        """From this moment to a later one; both are past, and know when they were."""
+        cdef float milliseconds = 0
+        self.context.use()
+        self.context.driver.check(self.context.driver.cuda.event_span(&milliseconds, self.handle, later.handle), "reading its clock")
+        return milliseconds * 1e-3
 
     def __dealloc__(self):
         if self.handle != NULL:
@@ -318,18 +328,22 @@ cdef struct Copy:
 
 
 cdef class Launches:
-    """Copies to the GPU, launches, copies from it: captured once as a graph and then replayed."""
+    """Copies to the GPU, launches, copies from it: captured once as a graph and then replayed.
+
+    timed: with an event before each launch and one behind the last, between which `spans` are"""
     cdef readonly Context context
     cdef readonly Event done
+    cdef list marks
     cdef Launch* launches
     cdef Copy* copies
     cdef int count, before, after
     cdef CudaHandle executable
 
-    def __init__(self, Context context, list calls, before=(), after=()):
+    def __init__(self, Context context, list calls, before=(), after=(), bint timed=False):
         """calls: (function, blocks, block, arguments) in order.  before, after: (to, from, bytes), pinned memory on one side."""
         cdef int n, i
         self.context, self.done = context, Event(context)
+        self.marks = [Event(context, True) for _ in range(len(calls) + 1)] if timed else []
         self.count, self.before, self.after = len(calls), len(before), len(after)
         self.launches = <Launch*>calloc(max(1, self.count), sizeof(Launch))
         self.copies = <Copy*>calloc(max(1, self.before + self.after), sizeof(Copy))
@@ -372,13 +386,25 @@ cdef class Launches:
                 code = cuda.copy_in(copy.to, <void*><uintptr_t>copy.source, copy.size, stream)
         for n in range(self.count):
             each = &self.launches[n]
+            if code == 0 and self.marks:
+                code = self.mark(n)
             if code == 0 and each.blocks > 0:
                 code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, 0, stream, each.parameters, NULL)
+        if code == 0 and self.marks:
+            code = self.mark(self.count)
         for n in range(self.before, self.before + self.after):
             copy = &self.copies[n]
             if code == 0 and copy.size:
                 code = cuda.copy_out(<void*><uintptr_t>copy.to, copy.source, copy.size, stream)
         return code
+
+    cdef int mark(self, int n) except? -1:
+        cdef Event event = self.marks[n]
+        return self.context.driver.cuda.event_mark(event.handle, self.context.stream, EXTERNAL)
+
+    def spans(self) -> list:
+        """Seconds of each launch in the last replay, which is finished."""
+        return [begin.seconds_to(end) for begin, end in zip(self.marks, self.marks[1:])]
 
     def run_plainly(self) -> None:
         """Without a graph, to the end: what runs once."""

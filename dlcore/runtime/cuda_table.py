@@ -47,9 +47,10 @@ class CudaTable:
             raise DeviceError(f"there is no CUDA kernel {name} for {dtypes}", where=str(self.folder), hint=BUILD)
         return self.calls[name]["entries"][dtypes]
 
-    def ptx(self, name: str, dtypes: str = "f32") -> str:
+    def ptx(self, name: str, dtypes: str = "f32", arch: str = "") -> str:
+        """The code that all architectures run, or that of one which has its own."""
         entry = self.entry(name, dtypes)
-        return self._part(entry, entry["ptx"]).decode()
+        return self._part(entry, entry.get("own_ptx", {}).get(arch, entry["ptx"])).decode()
 
     def cubin(self, name: str, dtypes: str, arch: str) -> bytes:
         """The code for an architecture of `arches`."""
@@ -67,6 +68,16 @@ class CudaTable:
             return lzma.decompress(packed)[place[0]:place[0] + place[1]]
         except lzma.LZMAError as error:
             raise DeviceError("the CUDA kernels are damaged", where=str(self.folder / ARCHIVE), hint=BUILD) from error
+
+
+def ceil_divide(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def blocks_of(entry: Mapping[str, Any], step: Any) -> int:
+    """How many blocks of threads a step launches."""
+    sizes = dict(zip(step.spec.symbols(), step.dims, strict=True))
+    return int(eval(entry["blocks"], {"__builtins__": {}, "ceil": ceil_divide}, sizes))
 
 
 _tables: dict[str, CudaTable] = {}

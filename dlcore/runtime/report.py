@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def table(program: Program) -> list[dict[str, Any]]:
-    """A row per step; `threads` is over how many a run with default settings splits it."""
+    """A row per step; `threads` is over how many a run with default settings splits it, on a GPU how many it launches."""
     parts = _parts(program)
     return [{"call": step.label, "kernel": f"{step.kernel}[{step.dtypes}]", "shapes": shapes(step), "bytes": step.bytes,
              "flops": step.flops, "segment": step.segment, "group": step.group, "threads": threads}
@@ -24,7 +24,21 @@ def shapes(step: Step) -> str:
     return " -> ".join(", ".join(side) for side in sides)
 
 
+def on_gpu(program: Program) -> bool:
+    return program.planning.get("device") == "cuda"
+
+
+def _launched(step: Step) -> int:
+    """Threads of a kernel on a GPU."""
+    from dlcore.runtime.cuda_table import blocks_of, cuda_table
+
+    entry = cuda_table().entry(step.kernel, step.dtypes)
+    return max(0, blocks_of(entry, step)) * entry["block"]
+
+
 def _parts(program: Program) -> list[int]:
+    if on_gpu(program):
+        return [_launched(step) for step in program.steps]
     parts = [1] * len(program.steps)
     for segments in (("prepare",), program.default_segments()):
         if segments and set(segments) <= set(program.segments):
@@ -38,6 +52,8 @@ def _parts(program: Program) -> list[int]:
 def describe(program: Program) -> dict[str, Any]:
     """Calls, groups, barriers and threads of a run with default settings; bytes of arena, bound and buffers; slots."""
     segments = program.default_segments()
+    if on_gpu(program):
+        return {**_schedule_of_gpu(program, segments), **_memory(program)}
     chosen = program.plan(segments).arrangement
     ranges = [chosen.ranges[s] for s in segments]
     return {
@@ -48,6 +64,20 @@ def describe(program: Program) -> dict[str, Any]:
         "threads": chosen.members,
         "flops": sum(step.flops for step in program.steps if step.segment in segments),
         "expected_us": sum(chosen.expected_ns[s] for s in segments) / 1e3,
+        **_memory(program),
+    }
+
+
+def _schedule_of_gpu(program: Program, segments: tuple[str, ...]) -> dict[str, Any]:
+    """The same of a GPU, where calls follow one another in a stream."""
+    count = sum(step.segment in segments for step in program.steps)
+    flops = sum(step.flops for step in program.steps if step.segment in segments)
+    return {"calls": len(program.steps), "segments": list(program.segments), "groups": count, "barriers": 0, "threads": 1,
+            "flops": flops}
+
+
+def _memory(program: Program) -> dict[str, Any]:
+    return {
         "arena": program.arena,
         "bound": program.bound,
         "total": program.total,

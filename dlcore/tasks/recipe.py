@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import UsageError
+from dlcore.graph.spec import PRODUCTS
 
 if TYPE_CHECKING:
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = tuple(PRODUCTS)
 # key -> (default, what it must be, whether a value is that)
 KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: _number(v, 0)),
@@ -30,7 +31,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
                lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
-    "precision": ("float32", "float32, or bf16 for the products of training steps", lambda v: v in PRECISIONS),
+    "precision": ("float32", "float32, bf16 or tf32x3, for the products of training steps", lambda v: v in PRECISIONS),
     "monitor": ("val_loss", "a metric of an epoch", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
@@ -179,12 +180,12 @@ def set_precision(network: Model, params: Any) -> list[str]:
     """That of the products of training steps of a network that was compiled; evaluation and prediction stay float32, so that a
     model answers as its file does.  A line where the processor has no such products."""
     network.precision, network.answers_in = of(params)["precision"], "float32"
-    if network.precision == "float32":
-        return []
     from dlcore.runtime import device_kind, kernel_table
+    if network.precision == "float32" or device_kind() != "cpu":
+        return []
     level = kernel_table().level
-    has = device_kind() != "cpu" or level.endswith("bf16")
-    return [] if has else [f"this processor (level {level}) has no bf16 products: they are float32"]
+    has = network.precision == "bf16" and level.endswith("bf16")
+    return [] if has else [f"this processor (level {level}) has no {network.precision} products: they are float32"]
 
 
 def sparse_tables(network: Model, params: Any) -> list[str]:

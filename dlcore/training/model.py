@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import DataError, ShapeError, UsageError
+from dlcore.graph.spec import PRODUCTS
 from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable, listed
 from dlcore.training import arrays, dataset, fitting
 from dlcore.training.averages import Averages
@@ -166,11 +167,11 @@ class Model(Layer):
         loss        a name, a loss of `dlcore.training.losses`, or a function (y_true, y_pred) -> one value per sample;
                     a list or dict of them for several outputs
         metrics     the same, as a list; weighted_metrics: those that sample weights count in
-        precision   "float32", or "bf16" for products
+        precision   of products: "float32", "bf16", or "tf32x3" (a GPU's float32 on tensor cores)
         """
         from dlcore import optim
-        if precision not in ("float32", "bf16"):
-            raise UsageError("unknown precision", expected="float32 or bf16", got=repr(precision))
+        if precision not in PRODUCTS:
+            raise UsageError("unknown precision", expected=", ".join(PRODUCTS), got=repr(precision))
         if self.averages.in_place:              # of an optimizer that is left: the averages stay as the weights
             self.averages = Averages(self)
         self.optimizer = optim.get(optimizer)

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 typedef int64_t (*Told)(int what, int64_t a, int64_t b, int64_t c, void **parameters);
-enum { ALLOC, FREE, PIN, UNPIN, FUNCTION, LAUNCH, BEGIN, END, MAKE, REPLAY, COPY_IN, COPY_OUT, FILL, EVENT, RECORD, WAIT, FOLLOW, SYNC };
+enum { ALLOC, FREE, PIN, UNPIN, FUNCTION, LAUNCH, BEGIN, END, MAKE, REPLAY, COPY_IN, COPY_OUT, FILL, EVENT, RECORD, WAIT, FOLLOW, SYNC, MARK, SPAN };
 
 static Told told;
 static int version = 13000, count = 1, major = 9, minor = 0, pools = 1, failure = 0;
@@ -57,7 +57,14 @@ int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void *s
   void *more[] = {(void *)number(stream)};
   return (int)told(FILL, (int64_t)address, value, (int64_t)bytes, more);
 }
-int cuEventCreate(void **event, unsigned flags) { return (void)flags, *event = (void *)told(EVENT, 0, 0, 0, NULL), 0; }
+int cuEventCreate(void **event, unsigned flags) { return *event = (void *)told(EVENT, flags, 0, 0, NULL), 0; }
+int cuEventRecordWithFlags(void *event, void *stream, unsigned flags) {
+  return flags == 1 ? (int)told(MARK, (int64_t)event, number(stream), 0, NULL) : 1;
+}
+int cuEventElapsedTime(float *milliseconds, void *begin, void *end) {
+  int64_t ns = told(SPAN, (int64_t)begin, (int64_t)end, 0, NULL);
+  return *milliseconds = (float)ns * 1e-6f, ns < 0 ? 400 : 0;
+}
 int cuEventRecord(void *event, void *stream) { return (int)told(RECORD, (int64_t)event, number(stream), 0, NULL); }
 int cuEventSynchronize(void *event) { return told(WAIT, (int64_t)event, 0, 0, NULL) ? 719 : failure; }
 int cuEventDestroy_v2(void *event) { return (void)event, 0; }

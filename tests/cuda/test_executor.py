@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gc
+import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from optim.test_sparse import RULES, Rows, V, batch, dense
-from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, RECORD, REPLAY, SYNC, WAIT, FakeDriver, build
+from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, MARK, RECORD, REPLAY, SYNC, WAIT, FakeDriver, build
 
 import dlcore
+from dlcore.cli import profile
 from dlcore.errors import DeviceError, UsageError
 from dlcore.graph import Graph, plan
 from dlcore.ops import matmul, relu
@@ -353,3 +356,39 @@ def test_memory_of_the_processor_is_refused(driver):
     set_device("cpu")
     with pytest.raises(UsageError, match="was planned for a GPU"):
         program.bind()
+
+
+def test_each_call_is_timed_by_events(driver):
+    """What each call of a training step takes on the fake GPU's clock, an instruction a nanosecond; what it writes is put back."""
+    set_device("cuda")
+    x, y = digits()
+    model = network()
+    model.train_on_batch(x[:16], y[:16])
+    (runner,) = [r for s, r in model.programs.runners.items() if s.kind == "train"]
+    before, program = model.get_weights(), runner.instance.program
+    driver.events.clear()
+    seconds = runner.instance.time(3)
+    assert driver.events.count(REPLAY) == 4 and driver.events.count(BEGIN) == 1
+    assert driver.events.count(MARK) == len(program.steps) + 1, "recorded once, as nodes of the graph"
+    assert len(seconds) == len(program.steps) and min(seconds) > 1e-8 and max(seconds) > 5 * min(seconds)
+    for a, b in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    threads = [row["threads"] for row in program.table()]
+    assert min(threads) >= 256 and program.describe()["groups"] == len(program.steps)
+
+
+@pytest.mark.parametrize("options", [[], ["--train"]], ids=["predict", "train"])
+def test_profile_of_a_gpu(driver, tmp_path, monkeypatch, options):
+    """The table of `dlcore profile`: the same rows as on a processor, and where they ran."""
+    monkeypatch.setattr(profile, "loop_overhead", lambda *arguments: {"loop_overhead_us": 1.5})  # dozens of steps more
+    x, y = digits(24)
+    made = dlcore.TabularClassifier(hidden=(4,), epochs=1, batch_size=8).fit(x, y)
+    made.save(tmp_path / "m.dlc")
+    words = [str(tmp_path / "m.dlc"), "--batch", "4", "--repeats", "1", "--device", "cuda", *options]
+    done = CliRunner().invoke(profile.command, [*words, "--json"], catch_exceptions=False)
+    report = json.loads(done.stdout)
+    assert report["device"] == "cuda Fake GPU" and report["part"] == (options[0][2:] if options else "predict")
+    assert len(report["calls"]) == report["groups"] and all(row["seconds"] > 0 for row in report["calls"])
+    assert {"call", "kernel", "shapes", "bytes", "flops", "segment", "group", "threads", "seconds"} == set(report["calls"][0])
+    text = "\n".join(profile.lines(report))
+    assert "us on cuda Fake GPU" in text and "dense" in text and ("fit adds 1.5 us" in text) == bool(options)

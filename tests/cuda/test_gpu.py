@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,11 @@ from ops.harness import cases, compare, douts, run_gradients
 from ptx.driver import FakeDriver, build
 
 from dlcore.errors import DeviceError
+from dlcore.graph import Graph, plan
+from dlcore.ops import conv2d, matmul
+from dlcore.ops.conv2d.ref import conv2d as conv2d_ref
 from dlcore.runtime import cuda_device, set_device
+from dlcore.runtime.cuda_table import cuda_table
 
 
 def reason() -> str:
@@ -31,6 +36,61 @@ def on_gpu() -> list:
     if missing := reason():
         return [pytest.param("", None, id="gpu", marks=pytest.mark.skip(reason=f"no GPU: {missing}"))]
     return [pytest.param(*p.values, id=f"gpu-{p.id}") for p in cases()]
+
+
+LARGE = [(precision, form) for precision in ("float32", "bf16", "tf32x3") for form in ("nn", "nt", "tn", "long", "convolution")]
+LIMIT = {"float32": 3e-6, "bf16": 1e-2, "tf32x3": 3e-6}  # of the norm
+
+
+def large_on_gpu() -> list:
+    if missing := reason():
+        return [pytest.param("", "", id="gpu-large", marks=pytest.mark.skip(reason=f"no GPU: {missing}"))]
+    return [pytest.param(*p, id=f"gpu-{'conv2d' if p[1] == 'convolution' else 'matmul'}-large-{p[0]}-{p[1]}") for p in LARGE]
+
+
+def large_product(form: str) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
+    """(operands, op, what is right) of a product that is made by the kernels for large ones."""
+    rng = np.random.default_rng(0)
+    if form == "convolution":
+        x, w = rng.standard_normal((8, 31, 33, 32), np.float32), rng.standard_normal((3, 3, 32, 72), np.float32)
+        options = {"padding": "same", "stride": 2}
+        wanted = conv2d_ref(x.astype(np.float64), w.astype(np.float64), **options)
+        return {"a": x, "b": w}, lambda a, b: conv2d(a, b, **options), wanted
+    M, N, K = (130, 200, 5000) if form == "long" else (1030, 1100, 1000)
+    kind = "tn" if form == "long" else form
+    a, b = (rng.standard_normal(s, np.float32) for s in
+            {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[kind])  # fmt: skip
+    exact_a, exact_b = a.astype(np.float64), b.astype(np.float64)
+    wanted = {"nn": lambda: exact_a @ exact_b, "nt": lambda: exact_a @ exact_b.T, "tn": lambda: exact_a.T @ exact_b}[kind]()
+    return {"a": a, "b": b}, lambda x, y: matmul(x, y, kind), wanted
+
+
+@pytest.mark.parametrize("precision, form", large_on_gpu())
+def test_large_products(precision, form):
+    """Those that only large sizes take: in stages of copies, by wgmma on Hopper, in three parts, in parts of K."""
+    set_device("cuda")
+    try:
+        values, op, wanted = large_product(form)
+        graph = Graph(precision=precision)
+        out = op(*(graph.input(name, *v.shape) for name, v in values.items()))
+        (found,) = plan(graph, {"out": out}).bind().call(tuple(values.values()))
+    finally:
+        set_device("cpu")
+    assert np.linalg.norm(found - wanted) < LIMIT[precision] * np.linalg.norm(wanted)
+
+
+@pytest.mark.parametrize("precision, form", [pytest.param(*p, id=f"matmul-large-{p[0]}-{p[1]}") for p in LARGE])
+def test_large_products_are_large(precision, form):
+    """Plans of them have the kernels that they are there for."""
+    values, op, _ = large_product(form)
+    graph = Graph(precision=precision)
+    out = op(*(graph.input(name, *v.shape) for name, v in values.items()))
+    kernels = {step.kernel for step in plan(graph, {"out": out}, table=cuda_table()).steps}
+    if form == "convolution":
+        assert {"float32": "conv2d_tiles", "bf16": "conv2d_panels", "tf32x3": "conv2d_tf32"}[precision] in kernels
+    else:
+        words = {"float32": ("matmul_tn_parts", "_large"), "bf16": ("multiply_bf16_",) * 2, "tf32x3": ("multiply_tf32_",) * 2}
+        assert any(words[precision][form != "long"] in k for k in kernels)
 
 
 def check(room, case) -> None:

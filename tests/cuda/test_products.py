@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 from ptx.device import Emulated
+from ptx.products import FORMS, of_any_size, rounded, run_product
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import conv2d, dense, matmul
 from dlcore.runtime.cuda_table import cuda_table
-
-FORMS = {"nn": lambda a, b: a @ b, "nt": lambda a, b: a @ b.T, "tn": lambda a, b: a.T @ b}
 
 
 @pytest.mark.parametrize("form, M, N, K", [
@@ -42,12 +39,6 @@ def test_a_long_sum_is_made_of_parts():
     instance["a"][...], instance["b"][...] = a, b
     instance.run()
     np.testing.assert_allclose(instance["out"], a.T.astype(np.float64) @ b, rtol=0, atol=1e-4)
-
-
-def rounded(x):
-    """float32 to bf16, halves to even, and back."""
-    bits = x.view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
 def bf16_program(build, arrays, shuffle=None):
@@ -117,35 +108,6 @@ def test_convolutions_on_tensor_cores():
     wanted, _ = convolved(x, w, bias, dout, None, "float32")
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-
-
-def of_any_size(*words):
-    """A table by which small products take the kernels for large ones too: those whose lowerings have a call of these names."""
-    table = copy.copy(cuda_table())
-    table.data = copy.deepcopy(table.data)
-    for name, alternatives in table.data["lowerings"].items():
-        wanted = [each for each in alternatives if any(step[0].startswith(words) for step in each["steps"])]
-        if wanted:
-            table.data["lowerings"][name] = [each | {"when": ""} for each in wanted]
-    return table
-
-
-def run_product(table, form, M, N, K, precision, shuffle=None, rounding=lambda x: x):
-    """(what was found, what is right, kernels) of a product that is written, and one that is added to memory."""
-    rng = np.random.default_rng(4)
-    shapes = {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[form]
-    a, b = (rng.standard_normal(s).astype(np.float32) for s in shapes)
-    graph = Graph(precision=precision)
-    out = matmul(graph.input("a", *a.shape), graph.input("b", *b.shape), form)
-    program = plan(graph, {"out": out}, table=table)
-    instance = Emulated(program, shuffle=shuffle)
-    for name in ("outputs", "arena"):
-        if name in instance.buffers:
-            instance.buffers[name].fill(0xFF)
-    instance["a"][...], instance["b"][...] = a, b
-    instance.run()
-    wanted = FORMS[form](rounding(a).astype(np.float64), rounding(b))
-    return instance["out"], wanted, [step.kernel for step in program.steps]
 
 
 PANEL_SIZES = ((128, 128, 96), (131, 65, 37), (1, 130, 1), (9, 12, 200))

@@ -17,6 +17,9 @@ from dlcore.runtime.cuda_table import cuda_table
 WHEEL = Path(sysconfig.get_path("platlib")) / "nvidia" / "cu13" / "bin" / "nvdisasm"
 PRODUCTS = ["matmul_nn_bf16", "matmul_nt_bf16", "matmul_tn_bf16", "dense_forward_bf16"]
 PANELS = ["multiply_bf16_nn", "multiply_bf16_nt", "multiply_bf16_tn", "multiply_bf16_parts", "multiply_bf16_dense"]
+SPLIT = ["multiply_tf32_nn", "multiply_tf32_nt", "multiply_tf32_tn", "multiply_tf32_parts", "multiply_tf32_dense"]
+CONVOLUTIONS = [f"conv2d_{form}panels" for form in ("", "forward_", "data_", "weight_")]
+SPLIT_CONVOLUTIONS = [f"conv2d_{form}tf32" for form in ("", "forward_", "data_", "weight_")]
 ATTENTION = [f"{name}_{W}" for W in (64, 128) for name in (
     "attention_forward", "attention_queries", "attention_keys_values", "packed_attention_gradient")]  # fmt: skip
 VECTORS = ["adam", "layernorm_forward", "layernorm_dx", "cross_entropy_forward", "cross_entropy_backward", "round_to_bf16"]
@@ -45,8 +48,8 @@ def some(found: dict[str, int], *parts: str) -> int:
 ARCHES = pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 
 
-@ARCHES
-@pytest.mark.parametrize("name", PRODUCTS + PANELS + ATTENTION)
+@pytest.mark.parametrize("name, arch", [(n, a) for n in PRODUCTS + PANELS + CONVOLUTIONS + ATTENTION for a in ("sm_80", "sm_90a")
+                                         if a == "sm_80" or n not in PANELS])  # fmt: skip
 def test_products_are_on_tensor_cores(name, arch):
     """Two products and more for each matrix that is loaded; nothing in local memory; few products one by one."""
     found = counts(name, arch)
@@ -55,8 +58,26 @@ def test_products_are_on_tensor_cores(name, arch):
     assert some(found, "LDL") == some(found, "STL") == 0
 
 
-@ARCHES
 @pytest.mark.parametrize("name", PANELS)
+def test_products_of_warpgroups(name):
+    """Two products of 64 by 128 by 16 for a slice, between them nothing that waits; operands come from shared memory alone."""
+    found = counts(name, "sm_90a")
+    assert some(found, "HGMMA.64x128x16.F32.BF16") == 2 and some(found, "WARPGROUP.ARRIVE") == 1
+    assert some(found, "WARPGROUP.DEPBAR") == 1 and some(found, "FENCE.VIEW.ASYNC") >= 1
+    assert some(found, "HMMA") == some(found, "LDSM") == some(found, "LDL") == some(found, "STL") == 0
+
+
+@ARCHES
+@pytest.mark.parametrize("name", SPLIT + SPLIT_CONVOLUTIONS)
+def test_products_in_parts_are_on_tensor_cores(name, arch):
+    """Three products for each, 16 of K in two halves, 4 by 4 of 16 by 8 a warp; nothing in local memory."""
+    found = counts(name, arch)
+    assert some(found, "HMMA.1688.F32.TF32") >= 3 * 2 * 4 * 4
+    assert some(found, "LDL") == some(found, "STL") == 0
+
+
+@ARCHES
+@pytest.mark.parametrize("name", PANELS + SPLIT + CONVOLUTIONS + SPLIT_CONVOLUTIONS)
 def test_slices_are_copied_beside_the_products(name, arch):
     """Two operands, two pieces each, for two slices before the loop and one in it: 16 bytes a thread, past the registers."""
     found = counts(name, arch)

@@ -344,6 +344,7 @@ def test_alternatives_and_product_types():
         return kernels(program), [array_of(s, "panels")[3] for s in program.steps], program.planning["precision"]
     assert kernels_and_panels(4) == (["toy_pack", "toy_multiply"], ["f32"] * 2, "float32")
     assert kernels_and_panels(4, precision="bf16") == (["toy_pack", "toy_multiply"], ["bf16"] * 2, "bf16")
+    assert kernels_and_panels(4, precision="tf32x3") == (["toy_pack", "toy_multiply"], ["f32"] * 2, "float32")
     assert kernels_and_panels(4, Table(bf16=False), precision="bf16") == (["toy_pack", "toy_multiply"], ["f32"] * 2, "float32")
     with pytest.raises(DeviceError, match="no kernel for the call toy_matmul"):
         kernels_and_panels(100)

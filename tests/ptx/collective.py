@@ -111,25 +111,39 @@ def _halves(pairs: np.ndarray) -> np.ndarray:
     return (words << np.uint32(16)).view(np.float32)
 
 
+def _tf32(words: np.ndarray) -> np.ndarray:
+    """float32 without its last 13 bits, which tensor cores do not read."""
+    return (words & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def _cut(exact: np.ndarray) -> np.ndarray:
+    """float64 to float32, towards 0."""
+    near = exact.astype(np.float32)
+    return np.where(np.abs(near.astype(np.float64)) > np.abs(exact), np.nextafter(near, np.float32(0)), near)
+
+
 def _multiply_matrices(kernel: Kernel, i: Instruction) -> Any:
-    """mma.sync m16n8k16 of bf16 with float32 sums; see the PTX manual for which lane holds what."""
-    if "m16n8k16" not in i.words or "bf16" not in i.words:
+    """mma.sync with float32 sums: m16n8k16 of bf16; m16n8k8 of tf32, whose sums are cut off.  See the PTX manual for which lane
+    holds what: of bf16 a word has two neighbours along k."""
+    pairs = "m16n8k16" in i.words and i.words.count("bf16") == 2
+    if not pairs and not ("m16n8k8" in i.words and i.words.count("tf32") == 2):
         raise PtxError(f"the interpreter does not know {'.'.join(i.words)}")
     to, *given = i.operands
     reads = [[_reader(kernel, o, k) for o in v.parts] for v, k in zip(given, (np.uint32, np.uint32, np.float32), strict=True)]
+    seen, k = (_halves, 8) if pairs else (_tf32, 4)
 
     def act(machine: Any, mask: Any) -> None:
         warps = whole_warps(machine, mask)
         W = warps.size
         a, b, c = ([machine.whole(r(machine)).reshape(-1, 32)[warps].reshape(W, 8, 4) for r in group] for group in reads)
-        A, B, C = np.zeros((W, 16, 16), np.float32), np.zeros((W, 16, 8), np.float32), np.zeros((W, 16, 8), np.float32)
-        for part, (row, column) in zip(a, ((0, 0), (8, 0), (0, 8), (8, 8)), strict=True):
-            A[:, row : row + 8, column : column + 8] = _halves(part).reshape(W, 8, 8)
+        A, B, C = np.zeros((W, 16, 2 * k), np.float32), np.zeros((W, 2 * k, 8), np.float32), np.zeros((W, 16, 8), np.float32)
+        for part, (row, column) in zip(a, ((0, 0), (8, 0), (0, k), (8, k)), strict=True):
+            A[:, row : row + 8, column : column + k] = seen(part).reshape(W, 8, k)
         for n, part in enumerate(b):
-            B[:, 8 * n : 8 * n + 8] = _halves(part).reshape(W, 8, 8).transpose(0, 2, 1)
+            B[:, k * n : k * n + k] = seen(part).reshape(W, 8, k).transpose(0, 2, 1)
         for n, part in enumerate(c):
             C[:, 8 * (n // 2) : 8 * (n // 2) + 8, (n & 1) :: 2] = part
-        D = A @ B + C
+        D = A @ B + C if pairs else _cut(A.astype(np.float64) @ B + C)
         for n, o in enumerate(to.parts):
             value = np.zeros((machine.T // 32, 32), np.float32)
             value[warps] = D[:, 8 * (n // 2) : 8 * (n // 2) + 8, (n & 1) :: 2].reshape(W, 32)

@@ -17,8 +17,8 @@ from dlcore.runtime.cuda_table import CudaTable, cuda_table
 
 
 @cache
-def kernel_of(name: str, dtypes: str) -> Kernel:
-    return parse(cuda_table().ptx(name, dtypes))
+def kernel_of(name: str, dtypes: str, arch: str = "") -> Kernel:
+    return parse(cuda_table().ptx(name, dtypes, arch))
 
 
 def start(made: Any, program: Any, shuffle: int | None = None) -> Emulated:
@@ -36,7 +36,8 @@ def start(made: Any, program: Any, shuffle: int | None = None) -> Emulated:
 class Emulated:
     """As `Instance`: views by name, `run`, gradients; all memory is the interpreter's."""
 
-    def __init__(self, program: Any, table: CudaTable | None = None, shuffle: int | None = None) -> None:
+    def __init__(self, program: Any, table: CudaTable | None = None, shuffle: int | None = None, arch: str = "") -> None:
+        self.own = (arch,) if arch else ()  # of an architecture that has code of its own
         self.program, self.table, self.shuffle = program, table or cuda_table(), shuffle
         self.memory = Memory(sum(program.sizes.values()) + (1 << 16) + 1024 * (len(program.sizes) + 2))
         self.address, self.buffers = {}, {}
@@ -82,7 +83,7 @@ class Emulated:
             owned.append((pointers[-1], prod(shape) * BYTES[dtype]))
         self.write_scalars(step, accumulate)
         self.memory.own(owned)
-        self.instructions += launch(kernel_of(step.kernel, step.dtypes), blocks, entry["block"],
+        self.instructions += launch(kernel_of(step.kernel, step.dtypes, *self.own), blocks, entry["block"],
                                     [*step.dims, *pointers, self.scalars], self.memory, self.shuffle)  # fmt: skip
 
     def write_scalars(self, step: Any, accumulate: bool) -> None:

@@ -20,9 +20,9 @@ from ptx.parse import Kernel, parse
 
 from dlcore.runtime.cuda_table import cuda_table
 
-NAMES = "ALLOC FREE PIN UNPIN FUNCTION LAUNCH BEGIN END MAKE REPLAY COPY_IN COPY_OUT FILL EVENT RECORD WAIT FOLLOW SYNC"
+NAMES = "ALLOC FREE PIN UNPIN FUNCTION LAUNCH BEGIN END MAKE REPLAY COPY_IN COPY_OUT FILL EVENT RECORD WAIT FOLLOW SYNC MARK SPAN"
 (ALLOC, FREE, PIN, UNPIN, FUNCTION, LAUNCH, BEGIN, END, MAKE, REPLAY, COPY_IN, COPY_OUT, FILL, EVENT, RECORD, WAIT, FOLLOW,
- SYNC) = range(18)  # fmt: skip
+ SYNC, MARK, SPAN) = range(20)  # fmt: skip
 COUNT = count()
 Told = ctypes.CFUNCTYPE(
     ctypes.c_int64, ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.POINTER(ctypes.c_void_p)
@@ -60,6 +60,7 @@ class FakeDriver:
         self.tickets, self.passed = 0, set[int]()
         self.recorded: dict[int, tuple[int, int]] = {}  # event -> (stream, ticket)
         self.marks: list[int] = []
+        self.clock, self.times = 0, dict[int, int]()  # an instruction takes a nanosecond; event -> when it was
         self.events: list[int] = []
         self.live: dict[int, int] = {}
         self.pinned: dict[int, Any] = {}
@@ -99,7 +100,7 @@ class FakeDriver:
         elif what == REPLAY:
             self.queues[b] += self.graphs[a - 1]
         elif what == EVENT:
-            self.marks.append(0)
+            self.marks.append(a)
             return len(self.marks)
         elif what == RECORD:
             self.tickets += 1
@@ -107,6 +108,11 @@ class FakeDriver:
             self.put(b, (RECORD, self.tickets))
         elif what == WAIT:
             self.drain(*self.recorded.get(a, (0, 0)))
+        elif what == MARK:
+            self.put(b, (MARK, a))
+        elif what == SPAN:  # of events that were made to know the time, and are past
+            known = all(e in self.times and not self.marks[e - 1] & 2 for e in (a, b))
+            return self.times[b] - self.times[a] if known else -1
         elif what == FOLLOW:
             self.put(a, (FOLLOW, *self.recorded.get(b, (0, 0))))
         elif what == SYNC:
@@ -149,13 +155,15 @@ class FakeDriver:
         what, *rest = action
         if what == LAUNCH:
             function, blocks, block, words = rest
-            launch(kernel_of(self.symbols[function - 1]), blocks, block, [np.int64(w) for w in words], self.memory)
+            self.clock += launch(kernel_of(self.symbols[function - 1]), blocks, block, [np.int64(w) for w in words], self.memory)
         elif what == COPY_IN:
             self.bytes_at(rest[0], rest[2])[:] = np.frombuffer(ctypes.string_at(rest[1], rest[2]), np.uint8)
         elif what == COPY_OUT:
             ctypes.memmove(rest[0], self.bytes_at(rest[1], rest[2]).tobytes(), rest[2])
         elif what == FILL:
             self.bytes_at(rest[0], rest[2])[:] = rest[1]
+        elif what == MARK:
+            self.times[rest[0]] = self.clock
         elif what == RECORD:
             self.passed.add(rest[0])
         elif what == FOLLOW:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ptx import collective
+from ptx import collective, warpgroup
 from ptx.parse import TYPES, Instruction, Kernel, Operand, PtxError
 
 Action = Callable[[Any, Any], None]
@@ -278,6 +278,12 @@ def from_bf16(x: Any) -> Any:
     return (np.asarray(x).astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+def to_tf32(x: Any) -> Any:
+    """Halves away from 0; what is left in the last 13 bits is not said, so it is something."""
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    return np.where(np.isnan(x), np.uint32(0x7FFFFFFF), np.where(np.isinf(x), bits, bits + np.uint32(0x1000)))
+
+
 def _convert(kernel: Kernel, i: Instruction) -> Action:
     to, source = [w for w in i.words if w in TYPES][:2]
     name, target = _target(i.operands[0]), TYPES[to]
@@ -287,6 +293,8 @@ def _convert(kernel: Kernel, i: Instruction) -> Action:
             name, to_bf16(high(m)).astype(np.uint32) << np.uint32(16) | to_bf16(low(m)).astype(np.uint32), mask
         )
     read = reader(kernel, i.operands[1], TYPES[source])
+    if to == "tf32":
+        return lambda m, mask: m.put(name, to_tf32(read(m)), mask)
     rounding = next((ROUND[w] for w in i.words if w in ROUND), None)
     whole, from_float = np.dtype(target).kind in "iu", np.dtype(TYPES[source]).kind == "f"
 
@@ -457,7 +465,7 @@ MAKERS: dict[str, Callable[[Kernel, Instruction], Action]] = {
     "setp": _compare, "selp": _select, "mov": _move, "cvt": _convert, "cvta": _address_space, "testp": _test,
     "copysign": _copysign, **dict.fromkeys(("popc", "clz", "brev", "bfe", "bfi", "prmt", "lop3", "shf"), _bits),
     "ld": _load, "ldu": _load, "st": _store, "atom": _atomic, "red": _atomic,
-    **dict.fromkeys(("fence", "membar", "prefetch"), _nothing), **collective.MAKERS,
+    **dict.fromkeys(("membar", "prefetch"), _nothing), **collective.MAKERS, **warpgroup.MAKERS,
 }  # fmt: skip
 
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from ptx.memory import Memory
 from ptx.parse import Kernel, PtxError, parse
+from ptx.warpgroup import Products
 
 BATCH = 8192  # threads at a time, at most, but always whole blocks
 RUNS, WAITS, GONE, PARKED = range(4)  # of threads; parked: at a warp's instruction, for the other lanes
 MANY = 0xFFF  # in the place of a warp: several
-COLLECTIVE = ("shfl", "vote", "ldmatrix", "mma", "redux")
+COLLECTIVE = {"shfl": 32, "vote": 32, "ldmatrix": 32, "mma": 32, "redux": 32, "wgmma": 128}  # threads that take part
 
 
 def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], memory: Memory, shuffle: int | None = None) -> int:
@@ -70,6 +71,7 @@ class Machine:
         self.uniform, self.steps = 0, 0
         self.waiting: list[list[Any]] = []  # groups of cp.async; and copies that are in none yet
         self.open: list[tuple[Any, ...]] = []
+        self.products = Products(self) if any(i.words[0] == "wgmma" for i in kernel.code) else None
         self.random = np.random.default_rng(shuffle) if shuffle is not None else None
         compiled = kernel.__dict__.setdefault("compiled", [])
         if not compiled:
@@ -126,7 +128,7 @@ class Machine:
                     return
                 continue
             if mask is not None and word in COLLECTIVE:
-                mask = self.gather(at, mask)
+                mask = self.gather(at, mask, COLLECTIVE[word])
                 if mask is None:
                     return
             taken = mask
@@ -139,6 +141,8 @@ class Machine:
                     continue
                 taken = None if np.ndim(taken) == 0 or taken.all() else taken
             try:
+                if self.products and word != "wgmma":
+                    self.products.check(i, taken)
                 self.compiled[at](self, taken)
             except PtxError as e:
                 raise PtxError(f"{self.kernel.name}: {e}\n  at: {i.text}") from None
@@ -187,8 +191,15 @@ class Machine:
         self.release()
         return -1, None
 
-    def gather(self, at: int, mask: np.ndarray) -> np.ndarray | None:
-        """Lanes whose warps have all come to this instruction; the others are parked."""
+    def gather(self, at: int, mask: np.ndarray, size: int) -> np.ndarray | None:
+        """Lanes whose warps have all come to this instruction; the others are parked.  Warps of a warpgroup come again."""
+        if size > 32:
+            threads, live = mask.reshape(-1, size), (self.status == RUNS).reshape(-1, size)
+            if (threads.any(1) & ~live.all(1)).any():
+                raise PtxError(f"{self.kernel.name}: a warpgroup's instruction in divergent code")
+            whole = threads.all(1).repeat(size)
+            self.pc[mask & ~whole] = at
+            return whole if whole.any() else None
         lanes, live = mask.reshape(-1, 32), (self.status != GONE).reshape(-1, 32)
         early = mask & ~(lanes == live).all(1).repeat(32)
         if early.any():
@@ -284,6 +295,9 @@ class Machine:
         """Looks for races.  same: which of the writers write what is there already; None for reads."""
         if space == "local":
             return
+        if self.products and space == "shared" and same is not None:
+            for word in range(max(1, width // 4)):
+                self.products.written((at >> 2) + word, threads)
         key, base = self.key[threads], self.base[threads]
         if space == "global":
             self.memory.touched(at, width, key, base, same)

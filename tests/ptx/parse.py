@@ -11,7 +11,7 @@ import numpy as np
 TYPES = {
     "b8": np.uint8, "u8": np.uint8, "s8": np.int8, "b16": np.uint16, "u16": np.uint16, "s16": np.int16, "b32": np.uint32,
     "u32": np.uint32, "s32": np.int32, "f32": np.float32, "b64": np.uint64, "u64": np.uint64, "s64": np.int64,
-    "f64": np.float64, "bf16": np.uint16, "bf16x2": np.uint32, "pred": np.bool_,
+    "f64": np.float64, "bf16": np.uint16, "bf16x2": np.uint32, "tf32": np.uint32, "pred": np.bool_,
 }  # fmt: skip
 SPECIAL = re.compile(r"%(n?tid|n?ctaid)\.[xyz]$|%laneid$|%warpid$")
 

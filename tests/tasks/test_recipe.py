@@ -95,6 +95,8 @@ def test_precision_is_that_of_training_steps(tmp_path):
     first, other = plain.get_weights()[0], made.get_weights()[0]
     assert np.array_equal(first, other) != has
     np.testing.assert_allclose(first, other, atol=0.02)
+    split, _, lines = fitted({"precision": "tf32x3"})
+    assert any("no tf32x3 products" in line for line in lines) and np.array_equal(first, split.get_weights()[0])
     before = made.predict_proba(X)
     assert {p.planning["precision"] for s, p in made.model.programs.cache.items() if s.kind == "predict"} == {"float32"}
     made.save(tmp_path / "m.dlc")

@@ -30,7 +30,7 @@ from dlcore.compiler.rooms import PACKAGE
 from dlcore.graph.declaration import DECLARATIONS
 from dlcore.graph.spec import Spec
 
-VERSION = 2
+VERSION = 3
 INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
 SOURCES = ("toolkit.py", "intrinsics.py", "vectors.py")
 
@@ -42,6 +42,7 @@ class Job:
     kernel: CudaKernel
     spec: Spec
     bound: tuple[tuple[str, str], ...]
+    own: tuple[CudaKernel, ...] = ()  # for single architectures
 
     @property
     def dtypes(self) -> str:
@@ -55,7 +56,8 @@ class Job:
         parts = [_toolchain(), self.symbol, repr(self.bound), self.spec.text, self.spec.over, repr(self.spec.lists)]
         made = entry.build(self.kernel, self.spec)
         parts += [made.text, made.blocks, str(made.block)]
-        parts += describe(Function(self.kernel.python, inline=True))
+        for k in (self.kernel, *self.own):
+            parts += [k.arch, *describe(Function(k.python, inline=True))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -86,9 +88,10 @@ def jobs() -> list[Job]:
         spec = rooms.spec_of(name)
         for bound in spec.variants():
             serving = [k for k in kernels if k.serves(spec.key(bound))]
-            if len(serving) > 1:
-                raise CompileError(f"{len(serving)} CUDA kernels {name!r} for {spec.key(bound)}")
-            found += [Job(k, spec, tuple(bound.items())) for k in serving]
+            common, own = [k for k in serving if not k.arch], tuple(k for k in serving if k.arch)
+            if len(common) > 1 or (own and not common) or len({k.arch for k in own}) < len(own):
+                raise CompileError(f"{len(common)} and {len(own)} CUDA kernels {name!r} for {spec.key(bound)}")
+            found += [Job(k, spec, tuple(bound.items()), own) for k in common]
     return found
 
 
@@ -113,12 +116,16 @@ def _compile(symbol: str, path: str) -> str:
 def compile_job(job: Job) -> dict[str, Any]:
     """PTX, cubins (base64) and reports of a job."""
     ptx, made = toolkit.to_ptx(job.kernel, job.spec, dict(job.bound), job.symbol)
-    cubins, reports = {}, {}
+    cubins, reports, own = {}, {}, {}
+    for k in job.own:
+        own[k.arch], other = toolkit.to_ptx(k, job.spec, dict(job.bound), job.symbol)
+        if (other.blocks, other.block) != (made.blocks, made.block):
+            raise CompileError(f"the kernel for {k.arch} is launched in another way", expected=made.blocks, got=other.blocks)
     with tempfile.TemporaryDirectory() as folder:
         for arch in toolkit.ARCHES:
-            data, reports[arch] = toolkit.to_cubin(ptx, arch, Path(folder))
+            data, reports[arch] = toolkit.to_cubin(own.get(arch, ptx), arch, Path(folder))
             cubins[arch] = base64.b64encode(data).decode()
-    return {"ptx": ptx, "cubins": cubins, "reports": reports, "blocks": made.blocks, "block": made.block}
+    return {"ptx": ptx, "own": own, "cubins": cubins, "reports": reports, "blocks": made.blocks, "block": made.block}
 
 
 @dataclass
@@ -161,7 +168,8 @@ class CudaBuild:
 
     def packed(self, made: dict[str, Any], kept: Path) -> tuple[bytes, dict[str, list[int]]]:
         """(an entry's code, compressed; where its parts begin in what it was made of, and how long they are)"""
-        parts = {"ptx": made["ptx"].encode()} | {arch: base64.b64decode(data) for arch, data in made["cubins"].items()}
+        parts = {"ptx": made["ptx"].encode()} | {f"ptx {arch}": text.encode() for arch, text in made["own"].items()}
+        parts |= {arch: base64.b64decode(data) for arch, data in made["cubins"].items()}
         places, size = {}, 0
         for name, data in parts.items():
             places[name] = [size, len(data)]
@@ -191,6 +199,7 @@ class CudaBuild:
                 "reports": made["reports"],
                 "piece": [len(archive), len(packed)],
                 "ptx": places.pop("ptx"),
+                "own_ptx": {arch: places.pop(f"ptx {arch}") for arch in made["own"]},
                 "cubins": places,
             }
             archive += packed

@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def asm_op(name: str, text: str, outs: str, ins: str, memory: bool = True) -> Any:
-    """A function of one PTX instruction: `text` with $0, $1, ... for the outputs, then the inputs; both are letters of `_KINDS`.
+    """A function of a PTX instruction or a few: `text` with $0, $1, ... for the outputs, then the inputs; both letters of `_KINDS`.
     Several outputs come back as a tuple.  memory: it reads or writes memory that the compiler must not move across it."""
     constraints = ",".join([*("=" + c for c in outs), *ins, *(["~{memory}"] if memory else [])])
     numbers, values = [_KINDS[c][0] for c in outs], [_KINDS[c][1] for c in outs]
@@ -195,6 +195,21 @@ mma_bf16 = asm_op(
     "rrrrrrffff",
     memory=False,
 )
+mma_tf32 = asm_op(
+    "mma_tf32",
+    "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {$0,$1,$2,$3}, {$4,$5,$6,$7}, {$8,$9}, {$10,$11,$12,$13};",
+    "ffff",
+    "rrrrrrffff",
+    memory=False,
+)
+split_tf32 = asm_op(  # (a float32 rounded to tf32, the rest), as words
+    "split_tf32",
+    "{ .reg .b32 t; .reg .b32 s; cvt.rna.tf32.f32 t, $2; and.b32 t, t, 0xffffe000; sub.f32 s, $2, t; "
+    "mov.b32 $0, t; mov.b32 $1, s; }",
+    "rr",
+    "r",
+    memory=False,
+)
 load_matrices = asm_op(
     "load_matrices", "ldmatrix.sync.aligned.m8n8.x4.shared.b16 {$0,$1,$2,$3}, [$4];", "rrrr", "r"
 )
@@ -204,3 +219,61 @@ load_matrices_turned = asm_op(
 pack_bf16 = asm_op("pack_bf16", "cvt.rn.bf16x2.f32 $0, $1, $2;", "r", "ff", memory=False)  # (high half, low half)
 store_shared_2 = asm_op("store_shared_2", "st.shared.v2.b32 [$0], {$1,$2};", "", "rrr")
 store_shared_1 = asm_op("store_shared_1", "st.shared.b32 [$0], $1;", "", "rr")
+load_shared_1 = asm_op("load_shared_1", "ld.shared.b32 $0, [$1];", "r", "r")
+
+
+# ---- tensor cores of sm_90a: 128 threads together, operands in shared memory ----------------------------------------
+SUMS = types.UniTuple(f32, 64)  # of a thread: 64 rows by 128 columns a warpgroup
+
+
+def _tied(name: str, text: str, ins: str) -> Any:
+    """A function of an instruction that changes the 64 sums in place: (sums, more arguments) -> sums; $64 ... are the arguments
+    behind the sums that were, which have the same registers."""
+    kinds = [ir.FloatType()] * 64
+    constraints = ",".join([*["=f"] * 64, *(str(n) for n in range(64)), *ins, "~{memory}"])
+    signature = SUMS(SUMS, *(_KINDS[c][0] for c in ins))
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.LiteralStructType(kinds), kinds + [_KINDS[c][1] for c in ins])
+        old = [builder.extract_value(args[0], n) for n in range(64)]
+        made = builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), [*old, *args[1:]])
+        return context.make_tuple(builder, sig.return_type, [builder.extract_value(made, n) for n in range(64)])
+
+    space: dict[str, Any] = {"answer": (signature, generate)}
+    exec(f"def {name}(typing, sums{''.join(f', a{n}' for n in range(len(ins)))}):\n    return answer\n", space)
+    return intrinsic(space[name])
+
+
+def warpgroup_product(turned_a: bool, turned_b: bool) -> Any:
+    """(sums, descriptor of 64 by 16, descriptor of 128 by 16) -> sums; turned: neighbours in memory are not those along k."""
+    registers = ",".join(f"${n}" for n in range(64))
+    text = "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {%s}, $128, $129, 1, 1, 1, %d, %d;"
+    return _tied("warpgroup_product", text % (registers, turned_a, turned_b), "ll")
+
+
+warpgroup_fence = _tied("warpgroup_fence", "wgmma.fence.sync.aligned;", "")  # before products, once the sums were touched
+warpgroup_wait = _tied("warpgroup_wait", "wgmma.wait_group.sync.aligned 0;", "")  # until products are done that were closed
+warpgroup_close = asm_op("warpgroup_close", "wgmma.commit_group.sync.aligned;", "", "")
+show_to_products = asm_op("show_to_products", "fence.proxy.async.shared::cta;", "", "")  # what this thread wrote
+
+
+@intrinsic
+def no_sums(typing: Any) -> Any:
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return context.make_tuple(builder, sig.return_type, [ir.Constant(ir.FloatType(), 0.0)] * 64)
+
+    return SUMS(), generate
+
+
+@intrinsic
+def spread(typing: Any, sums: Any, array: Any) -> Any:
+    """The sums into an array of 64 in registers."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[1])(context, builder, value=args[1]).data
+        for n in range(64):
+            place = builder.gep(data, [ir.Constant(ir.IntType(32), n)], source_etype=ir.FloatType())
+            builder.store(builder.extract_value(args[0], n), place)
+        return context.get_dummy_value()
+
+    return types.void(sums, array), generate

@@ -51,7 +51,7 @@ class CudaKernel:
 
     kind    "each", "threads", "warps" or "blocks";  over: the axes of "each", the number of the others
     block   threads of a block;  dtypes: variants of the spec that it serves, empty: all
-    arches  for which it is compiled ("sm_90a"), empty: all"""
+    arch    the one architecture for which it takes the place of the kernel that serves the others, empty: it is that one"""
 
     name: str
     python: Callable[..., Any]
@@ -59,6 +59,7 @@ class CudaKernel:
     over: str
     block: int = BLOCK
     dtypes: tuple[str, ...] = ()
+    arch: str = ""
 
     def serves(self, dtypes: str) -> bool:
         return not self.dtypes or dtypes in self.dtypes
@@ -79,15 +80,17 @@ def each(*kernels: Kernel, over: str = "", block: int = BLOCK) -> None:
 
 
 def kernel(
-    *, threads: str = "", warps: str = "", blocks: str = "", block: int = BLOCK, name: str = "", dtypes: tuple[str, ...] = ()
+    *, threads: str = "", warps: str = "", blocks: str = "", block: int = BLOCK, name: str = "", dtypes: tuple[str, ...] = (),
+    arch: str = "",
 ) -> Callable[[Callable[..., Any]], CudaKernel]:
-    """Makes a function the code of the call of its name (or `name`), run by so many threads, warps or blocks."""
+    """Makes a function the code of the call of its name (or `name`), run by so many threads, warps or blocks.  arch: on that
+    architecture alone, in the place of another kernel, which is launched in the same way."""
     given = [(kind, over) for kind, over in (("threads", threads), ("warps", warps), ("blocks", blocks)) if over]
     if len(given) != 1:
         raise SpecError("a kernel says threads=, warps= or blocks=, one of them", got=str(dict(given)))
 
     def register(python: Callable[..., Any]) -> CudaKernel:
-        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes))
+        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes), arch)
         _register(made)
         return made
 

@@ -25,6 +25,7 @@ from dlcore.graph.spec import Spec
 NUMBA_CUDA = "0.30.4"
 CAPABILITY = (8, 0)  # of the PTX that all architectures can run
 ARCHES = ("sm_80", "sm_90a", "sm_100")
+OWN_PTX = {"sm_90a": (9, 0, "a")}  # of kernels for one architecture alone
 
 
 def missing() -> str:
@@ -65,7 +66,7 @@ def _device_function(function: Any) -> Any:
 
 
 def to_ptx(kernel: CudaKernel, spec: Spec, bound: dict[str, str], symbol: str) -> tuple[str, entry.Entry]:
-    """The PTX of one variant of a kernel, its entry named `symbol`."""
+    """The PTX of one variant of a kernel, its entry named `symbol`; of a kernel for one architecture, PTX that it alone runs."""
     from numba import cuda
     from numba.cuda import types
 
@@ -88,7 +89,13 @@ def to_ptx(kernel: CudaKernel, spec: Spec, bound: dict[str, str], symbol: str) -
     pointers = [types.CPointer(elements[spec.dtype(a, bound)]) for a in spec.arrays]
     signature = types.void(*[types.int64 for _ in spec.symbols()], *pointers, types.CPointer(types.int64))
     text = cuda.compile(
-        space["entry"], signature, device=False, abi="numba", cc=CAPABILITY, output="ptx", launch_bounds=made.block
+        space["entry"],
+        signature,
+        device=False,
+        abi="numba",
+        cc=OWN_PTX.get(kernel.arch, CAPABILITY),
+        output="ptx",
+        launch_bounds=made.block,
     )[0]
     return _tidy(text, symbol), made
 
@@ -126,6 +133,8 @@ def _assemble(ptx: str, arch: str, folder: Path) -> tuple[bytes, dict[str, int]]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise CompileError("ptxas refuses a kernel", got=done.stderr.strip())
+    if "serialized" in done.stderr:  # wgmma whose registers are touched while it runs: ptxas puts waits between
+        raise CompileError("ptxas cannot let products run", got=done.stderr.strip())
     return target.read_bytes(), report(done.stderr)
 
 

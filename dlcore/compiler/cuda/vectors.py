@@ -36,6 +36,7 @@ load_shared_4 = asm_op("load_shared_4", "ld.shared.v4.f32 {$0,$1,$2,$3}, [$4];",
 store_shared_f32 = asm_op("store_shared_f32", "st.shared.f32 [$0], $1;", "", "rf")
 store_shared_f32_4 = asm_op("store_shared_f32_4", "st.shared.v4.f32 [$0], {$1,$2,$3,$4};", "", "rffff")
 copy_16 = asm_op("copy_16", "cp.async.cg.shared.global [$0], [$1], 16, $2;", "", "rlr")  # of which so many are read, the rest is 0
+copy_4 = asm_op("copy_4", "cp.async.ca.shared.global [$0], [$1], 4, $2;", "", "rlr")
 close_copies = asm_op("close_copies", "cp.async.commit_group;", "", "")
 await_copies_but_1 = asm_op("await_copies_but_1", "cp.async.wait_group 1;", "", "")
 power_of_2 = asm_op("power_of_2", "ex2.approx.ftz.f32 $0, $1;", "f", "f", memory=False)  # within 2 units in the last place

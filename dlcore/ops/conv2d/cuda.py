@@ -1,17 +1,18 @@
 """Convolutions on a GPU: an implicit product, in the tiles of the matrix room; its left operand, the patches of the images, is
-never made.  On tensor cores where the plan's products are bf16.  Where channels form groups, a thread for each element of the
-result.
+never made.  Large ones on tensor cores are in `cuda_panels`; others are on them where the plan's products are bf16.  Where channels
+form groups, a thread for each element of the result.
 
 Rows of the product are places (b, p, q) of the output, its k is (kh, kw, j), its columns are channels.  The gradient by the weights
 is summed in PARTS that are added in order.
 """
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import cuda, f32, i64
+from dlcore.compiler.cuda.intrinsics import cuda, f32
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import call, helper
 from dlcore.ops.conv2d import FILTER, FLOPS, IMAGE, STEPS
+from dlcore.ops.conv2d.cuda_panels import arrival_place, read_place  # its lowerings come first
 from dlcore.ops.matmul import cuda_bf16
 from dlcore.ops.matmul.cuda_tiles import SIDE, activated, clear, product_tile, write_activated, write_added
 
@@ -44,11 +45,7 @@ for form in ("bf16", "tiles", "groups"):
 @helper
 def pixel(x, m, kh, kw, channel, channels, geometry):
     """The element of the image that tap (kh, kw) of place m reads; 0 outside."""
-    height, width, sh, sw, dh, dw, top, left = geometry
-    row = part_of(m, width)
-    b = part_of(row, height)
-    h = (row - b * height) * sh + kh * dh - top
-    w = (m - row * width) * sw + kw * dw - left
+    b, h, w = read_place(m, kh, kw, geometry)
     inside = 0 <= h < x.shape[1] and 0 <= w and w * channels < x.shape[2]
     return x[b, h, w * channels + channel] if inside else ZERO
 
@@ -56,13 +53,8 @@ def pixel(x, m, kh, kw, channel, channels, geometry):
 @helper
 def arrived(x, m, kh, kw, KH, KW, channel, channels, geometry):
     """The gradient that reached place m of the image through tap (kh, kw): that of the output whose window holds it there."""
-    height, width, sh, sw, dh, dw, top, left = geometry
-    row = part_of(m, width)
-    b = part_of(row, height)
-    p = row - b * height - top + (KH - 1 - kh) * dh
-    q = m - row * width - left + (KW - 1 - kw) * dw
-    i, j = part_of(max(p, i64(0)), sh), part_of(max(q, i64(0)), sw)
-    inside = p >= 0 and q >= 0 and i * sh == p and j * sw == q and i < x.shape[1] and j * channels < x.shape[2]
+    b, i, j, there = arrival_place(m, kh, kw, KH, KW, geometry)
+    inside = there and i < x.shape[1] and j * channels < x.shape[2]
     return x[b, i, j * channels + channel] if inside else ZERO
 
 

@@ -9,7 +9,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
-from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels
+from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels, cuda_stages, cuda_tf32, cuda_wgmma
 from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
 
 TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
@@ -115,7 +115,7 @@ def dense_forward(item, thread, x, weight, bias, activation, parameter, out):
 # ---- large ones in float32 ---------------------------------------------------------------------------------------
 nn_large, nt_large = cuda_large.large_tile(True, False), cuda_large.large_tile(True, True)
 tn_large, clear_large = cuda_large.large_tile(False, False), cuda_large.clear
-added_large, activated_large, panel_corner = cuda_large.write_added, cuda_large.write_activated, cuda_panels.corner
+added_large, activated_large, panel_corner = cuda_large.write_added, cuda_large.write_activated, cuda_stages.corner
 
 
 @kernel(blocks=LARGE)
@@ -236,7 +236,7 @@ panels_tn, rounded = cuda_panels.panel_tile(False, False), cuda_panels.to_bf16
 
 @kernel(threads="R * ceil(C / 8)")
 def round_to_bf16(item, x, out):
-    rounded(item, x, out)
+    rounded(item, x, x.shape[1], 0, out)
 
 
 @kernel(blocks=LARGE)
@@ -244,7 +244,7 @@ def multiply_bf16_nn(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nn(acc, thread, m0, n0, 0, b.shape[0], a, b)
+    panels_nn(acc, thread, m0, n0, 0, b.shape[0], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
@@ -253,7 +253,7 @@ def multiply_bf16_nt(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nt(acc, thread, m0, n0, 0, a.shape[1], a, b)
+    panels_nt(acc, thread, m0, n0, 0, a.shape[1], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
@@ -262,7 +262,7 @@ def multiply_bf16_tn(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_tn(acc, thread, m0, n0, 0, a.shape[0], a, b)
+    panels_tn(acc, thread, m0, n0, 0, a.shape[0], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
@@ -274,7 +274,7 @@ def multiply_bf16_parts(item, thread, a, b, parts):
     part, K = item % PANEL_PARTS, a.shape[0]
     share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
     m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
-    panels_tn(acc, thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b)
+    panels_tn(acc, thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b, 0)
     added_bf16(acc, thread, m0, n0, parts[part], False)
 
 
@@ -293,7 +293,110 @@ def multiply_bf16_dense(item, thread, x, weight, bias, activation, parameter, ou
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nn(acc, thread, m0, n0, 0, weight.shape[0], x, weight)
+    panels_nn(acc, thread, m0, n0, 0, weight.shape[0], x, weight, 0)
+    activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
+
+
+# ---- the same on Hopper ------------------------------------------------------------------------------------------
+group_nn, group_nt = cuda_wgmma.warpgroup_tile(True, False), cuda_wgmma.warpgroup_tile(True, True)
+group_tn, added_group = cuda_wgmma.warpgroup_tile(False, False), cuda_wgmma.write_added
+activated_group = cuda_wgmma.write_activated
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_nn", arch="sm_90a")
+def group_multiply_nn(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_nn(thread, m0, n0, 0, b.shape[0], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_nt", arch="sm_90a")
+def group_multiply_nt(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_nt(thread, m0, n0, 0, a.shape[1], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_tn", arch="sm_90a")
+def group_multiply_tn(item, thread, a, b, out, add_out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    added_group(group_tn(thread, m0, n0, 0, a.shape[0], a, b), thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=f"{PANEL_PARTS} * {LARGE}", name="multiply_bf16_parts", arch="sm_90a")
+def group_multiply_parts(item, thread, a, b, parts):
+    part, K = item % PANEL_PARTS, a.shape[0]
+    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
+    m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
+    found = group_tn(thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b)
+    added_group(found, thread, m0, n0, parts[part], False)
+
+
+@kernel(blocks=LARGE, name="multiply_bf16_dense", arch="sm_90a")
+def group_multiply_dense(item, thread, x, weight, bias, activation, parameter, out):
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    found = group_nn(thread, m0, n0, 0, weight.shape[0], x, weight)
+    activated_group(found, thread, m0, n0, out, bias, activation, parameter)
+
+
+# ---- float32 in two parts on tensor cores ------------------------------------------------------------------------
+split_nn, split_nt = cuda_tf32.split_tile(True, False), cuda_tf32.split_tile(True, True)
+split_tn = cuda_tf32.split_tile(False, False)
+for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
+    call(f"multiply_tf32_{form}(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+call(f"multiply_tf32_parts(a: F[K, M], b: F[K, N] -> parts: F[{PANEL_PARTS}, M, N])", over=LARGE, flops="2 * M * N * K")
+call("multiply_tf32_dense(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
+     over=LARGE, flops="2 * M * N * K")
+lowered("matmul_tn", "multiply_tf32_parts(a, b -> parts)", "add_panel_parts(parts -> out)",
+        when=f"{MANY} and K >= 4096 and M * N <= 1048576", product="tf32x3")
+for form in PANELS:
+    lowered(f"matmul_{form}", f"multiply_tf32_{form}(a, b -> out)", when=MANY, product="tf32x3")
+lowered("dense_forward", "multiply_tf32_dense(x, weight, bias, activation, parameter -> out)", when=MANY, product="tf32x3")
+
+
+@kernel(blocks=LARGE)
+def multiply_tf32_nn(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    split_nn(acc, thread, m0, n0, 0, a.shape[1], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def multiply_tf32_nt(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    split_nt(acc, thread, m0, n0, 0, a.shape[1], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=LARGE)
+def multiply_tf32_tn(item, thread, a, b, out, add_out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    split_tn(acc, thread, m0, n0, 0, a.shape[0], a, b, 0)
+    added_bf16(acc, thread, m0, n0, out, add_out)
+
+
+@kernel(blocks=f"{PANEL_PARTS} * {LARGE}")
+def multiply_tf32_parts(item, thread, a, b, parts):
+    """Part `item % PANEL_PARTS` of K, cut at multiples of 32."""
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    part, K = item % PANEL_PARTS, a.shape[0]
+    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
+    m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
+    split_tn(acc, thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b, 0)
+    added_bf16(acc, thread, m0, n0, parts[part], False)
+
+
+@kernel(blocks=LARGE)
+def multiply_tf32_dense(item, thread, x, weight, bias, activation, parameter, out):
+    acc = cuda.local.array((4, 4, 4), f32)
+    clear_bf16(acc)
+    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    split_nn(acc, thread, m0, n0, 0, x.shape[1], x, weight, 0)
     activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 
