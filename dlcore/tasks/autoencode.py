@@ -13,6 +13,7 @@ from dlcore.models.variational import DIVERGENCE, RECONSTRUCTION
 from dlcore.tasks import recipe
 from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.image_estimator import SHOWN, ImageEstimator, images_and_labels, labelled_as, read_parts
+from dlcore.tasks.kinds import number, whole
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
@@ -74,14 +75,14 @@ class Autoencoder(ImageEstimator):
             if not holds:
                 raise UsageError(f"{name} = {getattr(self, name)!r} is of no use", expected=expected)
         filters = self.filters
-        require(_whole(self.latent, 1), "latent", "a whole number from 1")
-        listed = isinstance(filters, (list, tuple)) and all(_whole(n, 1) for n in filters)
+        require(whole(self.latent, 1), "latent", "a whole number from 1")
+        listed = isinstance(filters, (list, tuple)) and all(whole(n, 1) for n in filters)
         require(listed, "filters", "a list of whole numbers from 1")
         require(self.likelihood in LIKELIHOODS, "likelihood", ", ".join(LIKELIHOODS))
-        require(_number(self.noise) and self.noise > 0, "noise", "a number above 0")
-        require(_number(self.beta) and self.beta >= 0, "beta", "a number from 0")
+        require(number(self.noise) and self.noise > 0, "noise", "a number above 0")
+        require(number(self.beta) and self.beta >= 0, "beta", "a number from 0")
         require(isinstance(self.anomalies, str), "anomalies", "labels with commas between them, or nothing")
-        require(_whole(self.sample_every, 0), "sample_every", "a whole number from 0")
+        require(whole(self.sample_every, 0), "sample_every", "a whole number from 0")
 
     # ---- training ----------------------------------------------------------------------------------------------------
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
@@ -294,14 +295,6 @@ def _known(arch: Any) -> Mapping[str, Any]:
     if not isinstance(arch, str) or arch not in ARCHITECTURES:
         raise UsageError(f"arch = {arch!r} is no autoencoder", expected=", ".join(ARCHITECTURES))
     return ARCHITECTURES[arch][1]
-
-
-def _whole(value: Any, low: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= low
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class AutoencodeTask:

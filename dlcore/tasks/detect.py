@@ -1,22 +1,20 @@
 """Things in pictures, each with a box around it: `Detector`, and the task `detect` of the command line."""
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
-from dlcore.data.detection.dataset import Detections, Pictures, damage_note, damaged, pictures_of
+from dlcore.data.detection.dataset import Detections, pictures_of
 from dlcore.data.saved import fields
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.metrics.boxes import Boxes, listed
 from dlcore.metrics.detection import Detected, DetectionScores, detection_scores
-from dlcore.tasks import detected, recipe
+from dlcore.tasks import detect_settings, detected, recipe
+from dlcore.tasks.detect_inputs import BoxClasses, list_of, pictures_and_boxes, pixels_of, sizes_of, without_bad
+from dlcore.tasks.detect_settings import ANCHORS, ARCHITECTURES, CHANGES, LARGEST, LAST, RECIPE
 from dlcore.tasks.detected import Box, MeanPrecision
 from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.task import Sections
@@ -26,43 +24,8 @@ if TYPE_CHECKING:
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
-ARCHITECTURES = {
-    "yolo-tiny": "one look at the picture, anchors found by k-means on the data",
-    "ssd": "default boxes on four maps",
-    "faster-rcnn": "regions are proposed, then looked at once more",
-}
-ANCHORS = {"yolo-tiny": 6, "faster-rcnn": 6}
-LAST = {"yolo-tiny": "YoloOutput", "ssd": "PriorOutput", "faster-rcnn": "RegionOutput"}
-CHANGES = "flip,zoom=0.3,shift=0.1,brightness=0.3,contrast=0.2,saturation=0.3,hue=0.03"
-RECIPE = {"warmup": 0.05, "clip": 10.0, "ema": 0.99, "monitor": detected.METRIC}       # where nobody says otherwise
 LEAST = 0.01                # score of what `evaluate` counts
 _BATCH = 16                 # pictures that the network sees at once
-_LARGEST = 4096             # pixels of a side
-
-
-@dataclass(frozen=True)
-class BoxClasses:
-    """The names of classes, in the order of their numbers."""
-
-    labels: tuple[str, ...]
-
-    def encode(self, y: Any) -> np.ndarray:
-        """`Boxes` as they are; raises `DataError` for a class that is none."""
-        for i, boxes in enumerate(y):
-            if len(boxes) and not 0 <= int(boxes.labels.min()) <= int(boxes.labels.max()) < len(self.labels):
-                raise DataError("a box is of a class that the model does not know", where=f"picture {i + 1}",
-                                expected=", ".join(self.labels), got=f"class {int(boxes.labels.max())}")
-        return y
-
-    def to_json(self) -> list[str]:
-        return list(self.labels)
-
-    @staticmethod
-    def from_json(value: Any, where: str) -> BoxClasses:
-        """Raises `ModelFileError` unless `value` is a list of different texts."""
-        if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value) or len(set(value)) < len(value):
-            raise ModelFileError("the labels are malformed", where=where, expected="a list of different texts")
-        return BoxClasses(tuple(value))
 
 
 class Detector(Estimator):
@@ -106,30 +69,7 @@ class Detector(Estimator):
 
     def _check_params(self) -> None:
         super()._check_params()
-
-        def require(holds: bool, name: str, expected: str) -> None:
-            if not holds:
-                raise UsageError(f"{name} = {getattr(self, name)!r} is of no use", expected=expected)
-        require(self.arch in ARCHITECTURES, "arch", ", ".join(ARCHITECTURES))
-        size = self.image_size
-        sides = size if isinstance(size, (list, tuple)) and len(size) == 2 else [size]
-        require(all(_whole(n, 32) and n <= _LARGEST for n in sides), "image_size", f"pixels from 32 to {_LARGEST}, or two of them")
-        require(_whole(self.width, 1), "width", "a whole number from 1")
-        require(isinstance(self.attention, (bool, np.bool_)), "attention", "true or false")
-        require(_share(self.threshold), "threshold", "a number from 0 to 1")
-        require(_share(self.overlap), "overlap", "a number from 0 to 1")
-        require(_whole(self.measure_every, 1), "measure_every", "a whole number from 1")
-        require(isinstance(self.augment, str), "augment", "changes as flip,zoom=0.3")
-        if self.augment:
-            self._changes()
-
-    def _changes(self) -> Any:
-        from dlcore.data.augment import Augment
-        changes = Augment.parse(self.augment)
-        if changes.mixup or changes.cutout:
-            raise UsageError("pictures with boxes are neither mixed nor covered", where="augment", got=self.augment,
-                             hint="leave out mixup and cutout")
-        return changes
+        detect_settings.check(self)
 
     # ---- training ----------------------------------------------------------------------------------------------------
     def fit(self, x: Any, y: Any = None, sample_weight: Any = None, *, validation_data: Any = None,
@@ -170,7 +110,9 @@ class Detector(Estimator):
         else:
             self._shape = shape_for(sizes_of(x)[rows], int(size))
         lines = [f"pictures are fitted into {self._shape[0]}x{self._shape[1]}"]
-        return lines + ([f"training pictures and boxes are changed at random: {self._changes()}"] if self.augment else [])
+        if self.augment:
+            lines.append(f"training pictures and boxes are changed at random: {detect_settings.changes(self)}")
+        return lines
 
     def _training(self, x: Any, rows: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> Source:
         from dlcore.data.detection.anchors import anchors_of
@@ -179,7 +121,7 @@ class Detector(Estimator):
         boxes = packed(targets, frames)
         there = boxes[boxes[..., 0] >= 0]
         self._anchors = anchors_of(there[:, 3:] - there[:, 1:3], ANCHORS.get(self.arch, 1), self.seed_)
-        return BoxedImages(images, boxes, self._changes() if self.augment else None, weight)
+        return BoxedImages(images, boxes, detect_settings.changes(self) if self.augment else None, weight)
 
     def _validation(self, x: Any, targets: np.ndarray, val: np.ndarray, validation_data: Any) -> Any:
         from dlcore.data.detection.letterbox import BoxedImages, letterboxed, packed
@@ -296,7 +238,7 @@ class Detector(Estimator):
     def draw(self, x: Any, found: Sequence[Sequence[Box]]) -> list[np.ndarray]:
         """The pictures with these boxes, u8 (H, W, 3) each.  Needs Pillow."""
         pictures, _ = pictures_and_boxes(x, None)
-        return [detected.drawn(_pixels(one), boxes, self.labels_)
+        return [detected.drawn(pixels_of(one), boxes, self.labels_)
                 for one, boxes in zip(list_of(pictures, np.arange(len(pictures))), found, strict=True)]
 
     # ---- files -------------------------------------------------------------------------------------------------------
@@ -308,7 +250,7 @@ class Detector(Estimator):
     def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
         place = f"{where}, preprocess.json"
         height, width, self._numbers = fields(extras.get("preprocess.json"), place, height=int, width=int, outputs=int)
-        if not (1 <= height <= _LARGEST and 1 <= width <= _LARGEST):
+        if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
             raise ModelFileError("the size of pictures is malformed", where=place, got=f"{height} x {width}")
         self._shape = height, width
         return height * width * 3
@@ -338,62 +280,6 @@ class Detector(Estimator):
         pictures, _ = pictures_and_boxes(x, None)
         images, _ = letterboxed(list_of(pictures, np.arange(len(pictures))), self._shape)
         return images.reshape(len(images), -1).astype(np.float32) * np.float32(1 / 255)
-
-
-def pictures_and_boxes(x: Any, y: Any) -> tuple[Any, np.ndarray | None]:
-    """(`Pictures` or a list of arrays, boxes (N,) or None) from data sets, paths and arrays.  Raises `DataError`."""
-    if isinstance(x, Dataset):
-        x, y = x.x, x.y if y is None else y
-    if isinstance(x, (str, os.PathLike)):
-        x = pictures_of(Path(x)).x
-    elif not isinstance(x, Pictures):
-        x = list(x)
-        if x and all(isinstance(one, (str, os.PathLike)) for one in x):
-            from dlcore.data.pictures import read_head
-            files = [Path(one) for one in x]
-            x = Pictures(files, np.array([read_head(file).size for file in files]))
-        else:
-            x = Arrays([np.asarray(one) for one in x])
-    if y is None:
-        return x, None
-    boxes = listed([Boxes.taken(one) for one in y])
-    if len(boxes) != len(x):
-        raise DataError("pictures and boxes do not fit together", expected=f"{len(x):,} sets of boxes", got=f"{len(boxes):,}")
-    return x, boxes
-
-
-class Arrays(list):
-    """Pictures as arrays."""
-
-    def take(self, rows: np.ndarray) -> Arrays:
-        """Those of these numbers."""
-        return Arrays([self[i] for i in rows])
-
-
-def list_of(pictures: Any, rows: np.ndarray) -> list[Any]:
-    """Files or arrays of these rows."""
-    found = pictures.files if isinstance(pictures, Pictures) else pictures
-    return [found[i] for i in rows]
-
-
-def sizes_of(pictures: Any) -> np.ndarray:
-    """i64 (N, 2): height and width of each."""
-    return pictures.sizes if isinstance(pictures, Pictures) else np.array([p.shape[:2] for p in pictures], np.int64).reshape(-1, 2)
-
-
-def _pixels(picture: Any) -> np.ndarray:
-    from dlcore.data.detection.letterbox import in_colour
-    from dlcore.data.pictures import decode
-    return in_colour(picture, 0) if isinstance(picture, np.ndarray) else decode(picture, True)
-
-
-def _whole(value: Any, low: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= low
-
-
-def _share(value: Any) -> bool:
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return good and math.isfinite(float(value)) and 0 <= float(value) <= 1
 
 
 class DetectTask:
@@ -433,24 +319,6 @@ class DetectTask:
         options = renamed(options) | ({"image_size": list(chosen)} if chosen else {})
         options.pop("training", None)
         return Detector.of(arch or "yolo-tiny", random_state=seed, training=training, **options)
-
-
-def without_bad(parts: Parts) -> Parts:
-    """The parts without pictures that cannot be decoded, which are counted in the notes."""
-    def checked(part: Any) -> Any:
-        if part is None:
-            return None
-        bad, validation = damaged(part.x.files), checked(part.validation)
-        if not bad and validation is part.validation:
-            return part
-        good = [i for i, file in enumerate(part.x.files) if file not in bad]
-        if not good:
-            raise DataError("no picture can be read", where=part.source, got=f"{len(bad):,} files, all damaged")
-        kept = part.take(np.array(good, np.int64))
-        more = [damage_note(bad)] if bad else []
-        more += [note for note in (validation.notes if validation is not None else ()) if note not in part.notes]
-        return Detections(kept.x, kept.y, part.source, (*part.notes, *more), classes=part.classes, validation=validation)
-    return Parts(checked(parts.train), checked(parts.test))
 
 
 TASK = DetectTask()

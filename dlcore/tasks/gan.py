@@ -1,7 +1,6 @@
 """Images like those of a data set, made by two networks that learn against each other: `GAN`, and the task `gan`."""
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +14,7 @@ from dlcore.tasks import recipe
 from dlcore.tasks.estimator import Estimator, renamed
 from dlcore.tasks.image_estimator import SHOWN, ImageEstimator, NoAnswers, images_and_labels, read_parts
 from dlcore.tasks.judge import Judge
+from dlcore.tasks.kinds import number, whole
 from dlcore.tasks.task import Sections
 
 if TYPE_CHECKING:
@@ -90,18 +90,18 @@ class GAN(ImageEstimator):
         def require(holds: bool, name: str, expected: str) -> None:
             if not holds:
                 raise UsageError(f"{name} = {getattr(self, name)!r} is of no use", expected=expected)
-        listed = isinstance(self.filters, (list, tuple)) and all(_whole(n, 1) for n in self.filters)
-        require(_whole(self.latent, 1), "latent", "a whole number from 1")
+        listed = isinstance(self.filters, (list, tuple)) and all(whole(n, 1) for n in self.filters)
+        require(whole(self.latent, 1), "latent", "a whole number from 1")
         require(listed, "filters", "a list of whole numbers from 1")
         require(self.loss in LOSSES, "loss", ", ".join(LOSSES))
         for name in ("conditional", "spectral"):
             require(isinstance(getattr(self, name), (bool, np.bool_)), name, "true or false")
-        require(_number(self.penalty) and self.penalty > 0, "penalty", "a number above 0")
-        require(_number(self.discriminator_lr) and self.discriminator_lr >= 0, "discriminator_lr", "a number from 0")
+        require(number(self.penalty) and self.penalty > 0, "penalty", "a number above 0")
+        require(number(self.discriminator_lr) and self.discriminator_lr >= 0, "discriminator_lr", "a number from 0")
         for name in ("beta1", "beta2"):
-            require(_number(getattr(self, name)) and 0 <= getattr(self, name) < 1, name, "0 <= number < 1")
-        require(_whole(self.critic_steps, 1), "critic_steps", "a whole number from 1")
-        require(_whole(self.sample_every, 0), "sample_every", "a whole number from 0")
+            require(number(getattr(self, name)) and 0 <= getattr(self, name) < 1, name, "0 <= number < 1")
+        require(whole(self.critic_steps, 1), "critic_steps", "a whole number from 1")
+        require(whole(self.sample_every, 0), "sample_every", "a whole number from 0")
         require(isinstance(self.judge, str), "judge", "lenet, the path of a model, or nothing")
         defaults = {key: default for key, (default, _, _) in recipe.KEYS.items()}
         for key in _UNUSED:
@@ -362,14 +362,6 @@ def _known(arch: Any) -> Mapping[str, Any]:
     if not isinstance(arch, str) or arch not in ARCHITECTURES:
         raise UsageError(f"arch = {arch!r} is no GAN", expected=", ".join(ARCHITECTURES))
     return ARCHITECTURES[arch][1]
-
-
-def _whole(value: Any, low: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= low
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 class GanTask:

@@ -9,9 +9,9 @@ import numpy as np
 
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.files import bare
-from dlcore.data.preprocess import ImagePreprocessor
 from dlcore.errors import UsageError
 from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.image_estimator import OfImages
 from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
 
@@ -52,7 +52,7 @@ ARCHITECTURES = {
 }
 
 
-class ImageClassifier(Classifier):
+class ImageClassifier(OfImages, Classifier):
     """Labels for images: x (N, H, W) or (N, H, W, C) raw pixel values of any numeric type, y (N,) labels.
 
     The network is that of Keras' `mnist_mlp`: two layers of 512 with dropout, batches of 128; the learning rate falls
@@ -88,9 +88,7 @@ class ImageClassifier(Classifier):
         return network, f"{self.arch} on {'x'.join(map(str, self._preprocessor.shape))}, {self._outputs()} outputs"
 
     def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
-        self._preprocessor = ImagePreprocessor.fit(x)
-        size = "x".join(map(str, self._preprocessor.shape))
-        lines = [f"images of {size}, pixel values times {self._preprocessor.scale:.6g}"]
+        lines = super()._fit_inputs(x, rows)
         if self.augment:
             from dlcore.data.augment import Augment
             lines.append(f"training images are changed at random: {Augment.parse(self.augment)}")
@@ -124,22 +122,6 @@ class ImageClassifier(Classifier):
         from dlcore.tasks import settings
         return settings.one_hot(targets, self._outputs()) if settings.mixes_targets(self) else targets
 
-    def _raw(self, x: Any) -> np.ndarray:
-        return np.asarray(x)
-
-    def _checked(self, x: Any) -> np.ndarray:
-        return self._preprocessor.check(x)
-
-    def _inputs(self, x: Any) -> np.ndarray:
-        return self._preprocessor.transform(x)
-
-    def _parts(self) -> dict[str, Any]:
-        return {"preprocess.json": self._preprocessor.to_json()}
-
-    def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
-        self._preprocessor = ImagePreprocessor.from_json(extras.get("preprocess.json"), f"{where}, preprocess.json")
-        return self._preprocessor.width
-
     @property
     def sample_shape(self) -> tuple[int, ...]:
         return self._preprocessor.shape
@@ -157,11 +139,6 @@ class ImageClassifier(Classifier):
     def trace(self, x: Tensor) -> Tensor:
         from dlcore import ops
         return super().trace(ops.scale(x.reshape(1, self._preprocessor.width), self._preprocessor.scale))
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(H, W) or (H, W, C) of the images trained on."""
-        return self._preprocessor.shape
 
 
 def known(arch: str) -> Architecture:

@@ -1,4 +1,4 @@
-"""What estimators share that learn from images alone: reading, preprocessing, pictures of how they do."""
+"""What estimators of images share: preprocessing; and those that learn from images alone: reading, pictures of how they do."""
 from __future__ import annotations
 
 import os
@@ -39,25 +39,15 @@ class NoAnswers:
         return NoAnswers()
 
 
-class ImageEstimator(Estimator):
-    """Learns from images x (N, H, W) or (N, H, W, C), raw pixel values of any numeric type."""
+class OfImages(Estimator):
+    """Takes images x (N, H, W) or (N, H, W, C), raw pixel values of any numeric type."""
 
     _preprocessor: ImagePreprocessor
-    dropout = 0.0
-    sample_every: int
 
     def _fit_inputs(self, x: np.ndarray, rows: np.ndarray) -> list[str]:
         self._preprocessor = ImagePreprocessor.fit(x)
         size = "x".join(map(str, self._preprocessor.shape))
         return [f"images of {size}, pixel values times {self._preprocessor.scale:.6g}"]
-
-    def _fit_answers(self, y: Any) -> list[str]:
-        self._answers = NoAnswers()
-        return []
-
-    @classmethod
-    def _answers_from_json(cls, value: Any, where: str) -> NoAnswers:
-        return NoAnswers.from_json(value, where)
 
     def _raw(self, x: Any) -> np.ndarray:
         return np.asarray(x)
@@ -79,6 +69,21 @@ class ImageEstimator(Estimator):
     def image_shape(self) -> tuple[int, ...]:
         """(H, W) or (H, W, C) of the images trained on."""
         return self._preprocessor.shape
+
+
+class ImageEstimator(OfImages):
+    """Learns from images alone, without labels or for them."""
+
+    dropout = 0.0
+    sample_every: int
+
+    def _fit_answers(self, y: Any) -> list[str]:
+        self._answers = NoAnswers()
+        return []
+
+    @classmethod
+    def _answers_from_json(cls, value: Any, where: str) -> NoAnswers:
+        return NoAnswers.from_json(value, where)
 
     def _images(self, flat: np.ndarray) -> np.ndarray:
         """Pixels f32 (N, width) as images f32 (N, H, W) or (N, H, W, C)."""

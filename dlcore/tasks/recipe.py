@@ -7,7 +7,6 @@ On the command line these are the options and keys of the same names: `--warmup 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from dlcore.errors import UsageError
 from dlcore.graph.spec import PRODUCTS
+from dlcore.tasks.kinds import number, whole
 
 if TYPE_CHECKING:
     from dlcore.training.callbacks import Callback
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 PRECISIONS = tuple(PRODUCTS)
 # key -> (default, what it must be, whether a value is that)
 KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
-    "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: _number(v, 0)),
-    "l1": (0.0, "a number from 0", lambda v: _number(v, 0)),
-    "l2": (0.0, "a number from 0", lambda v: _number(v, 0)),
-    "clip": (0.0, "the greatest norm of the gradients; 0: as they are", lambda v: _number(v, 0)),
-    "accumulate": (1, "a whole number from 1", lambda v: _count(v)),
+    "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: number(v, 0)),
+    "l1": (0.0, "a number from 0", lambda v: number(v, 0)),
+    "l2": (0.0, "a number from 0", lambda v: number(v, 0)),
+    "clip": (0.0, "the greatest norm of the gradients; 0: as they are", lambda v: number(v, 0)),
+    "accumulate": (1, "a whole number from 1", lambda v: whole(v, 1)),
     "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
                lambda v: isinstance(v, (bool, np.bool_))),
-    "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: _number(v, 0) and v < 1),
+    "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: number(v, 0) and v < 1),
     "precision": ("float32", "float32, bf16 or tf32x3, for the products of training steps", lambda v: v in PRECISIONS),
     "monitor": ("val_loss", "a metric of an epoch", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
@@ -40,15 +40,6 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
 }
 OPTIMIZERS = ("sgd", "adam", "adamw", "adadelta", "adagrad", "adamax", "lamb", "lion", "muon", "nadam", "rmsprop")
 PLATEAU = ("gamma", "patience", "end")        # options of the schedule "plateau"
-
-
-def _number(value: Any, low: float) -> bool:
-    good = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return good and low <= float(value) < math.inf
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= 1
 
 
 def _texts(value: Any) -> bool:

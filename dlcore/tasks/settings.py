@@ -10,6 +10,7 @@ import numpy as np
 from dlcore.errors import UsageError
 from dlcore.optim.schedules import NAMES as SCHEDULES
 from dlcore.tasks import recipe
+from dlcore.tasks.kinds import number, whole
 
 if TYPE_CHECKING:
     from dlcore.training.model import Model
@@ -69,25 +70,16 @@ def check_params(params: Any) -> None:
 
     hidden = params.hidden
     require(isinstance(hidden, (list, tuple)) and len(hidden) <= _MOST_LAYERS
-            and all(_whole(n, 1, _WIDEST) for n in hidden), "hidden", "a list of layer widths")
-    require(_number(params.dropout) and 0 <= params.dropout < 1, "dropout", "0 <= dropout < 1")
-    require(_whole(params.epochs, 1), "epochs", "a whole number from 1")
-    require(_whole(params.batch_size, 1), "batch_size", "a whole number from 1")
-    require(_number(params.lr) and 0 < params.lr < math.inf, "lr", "a positive number")
+            and all(whole(n, 1, _WIDEST) for n in hidden), "hidden", "a list of layer widths")
+    require(number(params.dropout) and 0 <= params.dropout < 1, "dropout", "0 <= dropout < 1")
+    require(whole(params.epochs, 1), "epochs", "a whole number from 1")
+    require(whole(params.batch_size, 1), "batch_size", "a whole number from 1")
+    require(number(params.lr) and 0 < params.lr < math.inf, "lr", "a positive number")
     require(params.optimizer in recipe.OPTIMIZERS, "optimizer", ", ".join(recipe.OPTIMIZERS))
     require(params.schedule in SCHEDULES, "schedule", ", ".join(SCHEDULES))
-    require(_number(params.weight_decay) and 0 <= params.weight_decay < math.inf, "weight_decay", "a number from 0")
-    require(_whole(params.patience, 0), "patience", "a whole number from 0; 0 never stops early")
-    require(_number(params.val_split) and 0 <= params.val_split < 1, "val_split", "0 <= val_split < 1")
-    require(params.random_state is None or _whole(params.random_state, 0, (1 << 63) - 1), "random_state",
+    require(number(params.weight_decay) and 0 <= params.weight_decay < math.inf, "weight_decay", "a number from 0")
+    require(whole(params.patience, 0), "patience", "a whole number from 0; 0 never stops early")
+    require(number(params.val_split) and 0 <= params.val_split < 1, "val_split", "0 <= val_split < 1")
+    require(params.random_state is None or whole(params.random_state, 0, (1 << 63) - 1), "random_state",
             "a whole number from 0, or None")
     recipe.check(params)
-
-
-def _whole(value: Any, low: int, high: float = math.inf) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and low <= int(value) <= high
-
-
-def _number(value: Any) -> bool:
-    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    return is_number and math.isfinite(float(value))

@@ -26,20 +26,18 @@ def around(u, reach):
 
 
 @helper
-def draw_move(settings, r, c2, k0, k1, first, moves, n, at):
-    """The map of an image, from draws `first` to `first` + 8, as moves[n, at] to moves[n, at + 5]."""
+def set_move(settings, r, c2, k0, k1, first, sin, cos, slant, moves, n, at):
+    """The map of an image, from draws `first` to `first` + 8, as moves[n, at] to moves[n, at + 5].
+
+    sin, cos: of the angle that draw 4 says; slant: the tangent of that of draw 8"""
     H, W, Y, X = np.float64(settings[0]), np.float64(settings[1]), np.float64(settings[2]), np.float64(settings[3])
     pad, zoom = np.float64(settings[4]), np.float64(settings[9])
     # where the window lies in the source, which has a margin of `pad`
     top = math.floor(uniform(first, r, c2, k0, k1) * (H + 2.0 * pad - Y + 1.0)) - pad
     left = math.floor(uniform(first + 1, r, c2, k0, k1) * (W + 2.0 * pad - X + 1.0)) - pad
-    angle = around(uniform(first + 4, r, c2, k0, k1), np.float64(settings[7]))
     down = around(uniform(first + 5, r, c2, k0, k1), np.float64(settings[8])) * Y
     right = around(uniform(first + 6, r, c2, k0, k1), np.float64(settings[8])) * X
     size = 1.0 / (1.0 + around(uniform(first + 7, r, c2, k0, k1), zoom))
-    slant = math.tan(around(uniform(first + 8, r, c2, k0, k1), np.float64(settings[10])))
-    # LLVM would join sin and cos to sincos, which is no function of C99
-    sin, cos = math.sin(angle), math.sin(angle + 0.5 * math.pi)
     # the inverse of: slant, then enlarge, then turn counter-clockwise, then shift, all about the centre
     d, e = size * sin, size * cos
     a, b = size * cos - slant * d, -size * sin - slant * e
@@ -52,6 +50,14 @@ def draw_move(settings, r, c2, k0, k1, first, moves, n, at):
         d, e, f = -d, -e, H - f
     moves[n, at], moves[n, at + 1], moves[n, at + 2] = a, b, c
     moves[n, at + 3], moves[n, at + 4], moves[n, at + 5] = d, e, f
+
+
+@helper
+def draw_move(settings, r, c2, k0, k1, first, moves, n, at):
+    angle = around(uniform(first + 4, r, c2, k0, k1), np.float64(settings[7]))
+    slant = math.tan(around(uniform(first + 8, r, c2, k0, k1), np.float64(settings[10])))
+    # LLVM would join sin and cos to sincos, which is no function of C99
+    set_move(settings, r, c2, k0, k1, first, math.sin(angle), math.sin(angle + 0.5 * math.pi), slant, moves, n, at)
 
 
 @kernel

@@ -23,6 +23,7 @@ from dlcore.ops.augment.cpu import (
     into_tile,
     meeting,
     reduction,
+    set_move,
     uniform,
     whole,
 )
@@ -32,28 +33,9 @@ THREADS = 256
 
 @helper
 def draw_move(settings, r, c2, k0, k1, first, moves, n, at):
-    """The map of an image, from draws `first` to `first` + 8, as moves[n, at] to moves[n, at + 5]."""
-    H, W, Y, X = np.float64(settings[0]), np.float64(settings[1]), np.float64(settings[2]), np.float64(settings[3])
-    pad, zoom = np.float64(settings[4]), np.float64(settings[9])
-    top = math.floor(uniform(first, r, c2, k0, k1) * (H + 2.0 * pad - Y + 1.0)) - pad
-    left = math.floor(uniform(first + 1, r, c2, k0, k1) * (W + 2.0 * pad - X + 1.0)) - pad
-    down = around(uniform(first + 5, r, c2, k0, k1), np.float64(settings[8])) * Y
-    right = around(uniform(first + 6, r, c2, k0, k1), np.float64(settings[8])) * X
-    size = 1.0 / (1.0 + around(uniform(first + 7, r, c2, k0, k1), zoom))
     slant_sine, slant_cosine = sine_and_cosine(around(uniform(first + 8, r, c2, k0, k1), np.float64(settings[10])))
     sin, cos = sine_and_cosine(around(uniform(first + 4, r, c2, k0, k1), np.float64(settings[7])))
-    slant = slant_sine / slant_cosine
-    d, e = size * sin, size * cos
-    a, b = size * cos - slant * d, -size * sin - slant * e
-    px, py = 0.5 * X + right, 0.5 * Y + down
-    c = 0.5 * X + left - a * px - b * py
-    f = 0.5 * Y + top - d * px - e * py
-    if uniform(first + 2, r, c2, k0, k1) < np.float64(settings[5]):
-        a, b, c = -a, -b, W - c
-    if uniform(first + 3, r, c2, k0, k1) < np.float64(settings[6]):
-        d, e, f = -d, -e, H - f
-    moves[n, at], moves[n, at + 1], moves[n, at + 2] = a, b, c
-    moves[n, at + 3], moves[n, at + 4], moves[n, at + 5] = d, e, f
+    set_move(settings, r, c2, k0, k1, first, sin, cos, slant_sine / slant_cosine, moves, n, at)
 
 
 @kernel(threads="B")

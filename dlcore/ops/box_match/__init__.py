@@ -24,7 +24,7 @@ from dlcore.graph import call, op
 match_cells_call = call("match_cells(boxes: f32[B, M, 5], cells: f32[P, 5], ratio: f32 -> matched: i32[B, P]; likeness: f32[B, P])",
                         over="B", flops="20 * B * M * P")
 match_priors_call = call("match_priors(boxes: f32[B, M, 5], priors: f32[B, P, 4], low: f32, high: f32, force: i64"
-                         " -> matched: i32[B, P]; overlap: f32[B, P])", over="B", flops="30 * B * M * P")
+                         " -> matched: i32[B, P]; overlaps: f32[B, P])", over="B", flops="30 * B * M * P")
 
 
 @op

@@ -3,6 +3,7 @@ import numpy as np
 
 from dlcore.compiler.language import formula, helper, kernel
 from dlcore.ops import box_match  # noqa: F401  (declares)
+from dlcore.ops.planes import overlap
 
 ZERO, HALF, ONE = np.float32(0), np.float32(0.5), np.float32(1)
 
@@ -56,14 +57,9 @@ def match_cells(boxes, cells, ratio, matched, likeness):
 
 @helper
 def overlap_of(boxes, b, m, priors, p):
-    """Intersection over union of box m and prior p of picture b; 0 where one of them has no area."""
-    w = min(boxes[b, m, 3], priors[b, p, 2]) - max(boxes[b, m, 1], priors[b, p, 0])
-    h = min(boxes[b, m, 4], priors[b, p, 3]) - max(boxes[b, m, 2], priors[b, p, 1])
-    if w <= ZERO or h <= ZERO:
-        return ZERO
-    one = (boxes[b, m, 3] - boxes[b, m, 1]) * (boxes[b, m, 4] - boxes[b, m, 2])
-    other = (priors[b, p, 2] - priors[b, p, 0]) * (priors[b, p, 3] - priors[b, p, 1])
-    return w * h / (one + other - w * h)
+    """That of box m and prior p of picture b."""
+    return overlap(boxes[b, m, 1], boxes[b, m, 2], boxes[b, m, 3], boxes[b, m, 4],
+                   priors[b, p, 0], priors[b, p, 1], priors[b, p, 2], priors[b, p, 3])
 
 
 @helper
@@ -72,22 +68,22 @@ def has_area(priors, b, p):
 
 
 @kernel
-def match_priors(boxes, priors, low, high, force, matched, overlap):
+def match_priors(boxes, priors, low, high, force, matched, overlaps):
     P = priors.shape[1]
     for b in range(boxes.shape[0]):
         for p in range(P):
             matched[b, p] = -1
-            overlap[b, p] = ZERO
+            overlaps[b, p] = ZERO
         for m in range(boxes.shape[1]):
             if boxes[b, m, 0] >= ZERO:
                 for p in range(P):
                     value = overlap_of(boxes, b, m, priors, p)
-                    if value > overlap[b, p]:
-                        overlap[b, p] = value
+                    if value > overlaps[b, p]:
+                        overlaps[b, p] = value
                         matched[b, p] = m
         for p in range(P):
-            if overlap[b, p] < high:
-                matched[b, p] = -1 if overlap[b, p] < low else -2
+            if overlaps[b, p] < high:
+                matched[b, p] = -1 if overlaps[b, p] < low else -2
             if not has_area(priors, b, p):
                 matched[b, p] = -2
         for m in range(boxes.shape[1]):

@@ -3,6 +3,7 @@ import numpy as np
 
 from dlcore.compiler.language import helper, kernel
 from dlcore.ops import pooling  # noqa: F401  (declares)
+from dlcore.ops.planes import clear
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -122,10 +123,7 @@ def average_pool2d_spread(dout, high, wide, sh, sw, top, left, whole, dx, add_dx
     P, Q = dout.shape[1], dout.shape[2]
     for b in range(B):
         if not add_dx:
-            for h in range(H):
-                for w in range(W):
-                    for c in range(C):
-                        dx[b, h, w, c] = ZERO
+            clear(dx, b)
         for p in range(P):
             first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
             for q in range(Q):

@@ -4,6 +4,7 @@ import numpy as np
 from dlcore.compiler.language import formula, helper, kernel
 from dlcore.ops import proposals  # noqa: F401  (declares)
 from dlcore.ops.formulas import exp
+from dlcore.ops.planes import overlap
 
 ZERO, HALF = np.float32(0), np.float32(0.5)
 CENTRE, SIZE, MOST, GONE = np.float32(0.1), np.float32(0.2), np.float32(4), np.float32(-3e38)
@@ -27,14 +28,10 @@ def decode(z, anchors, b, p, height, width, boxes):
 
 
 @helper
-def overlap(boxes, b, p, q):
-    w = min(boxes[b, p, 2], boxes[b, q, 2]) - max(boxes[b, p, 0], boxes[b, q, 0])
-    h = min(boxes[b, p, 3], boxes[b, q, 3]) - max(boxes[b, p, 1], boxes[b, q, 1])
-    if w <= ZERO or h <= ZERO:
-        return ZERO
-    one = (boxes[b, p, 2] - boxes[b, p, 0]) * (boxes[b, p, 3] - boxes[b, p, 1])
-    other = (boxes[b, q, 2] - boxes[b, q, 0]) * (boxes[b, q, 3] - boxes[b, q, 1])
-    return w * h / (one + other - w * h)
+def overlap_of(boxes, b, p, q):
+    """That of boxes p and q of picture b."""
+    return overlap(boxes[b, p, 0], boxes[b, p, 1], boxes[b, p, 2], boxes[b, p, 3],
+                   boxes[b, q, 0], boxes[b, q, 1], boxes[b, q, 2], boxes[b, q, 3])
 
 
 @kernel
@@ -54,7 +51,7 @@ def propose(z, anchors, height, width, iou, least, regions, boxes, score):
                     regions[b, r, k] = boxes[b, best, k]
                 score[b, best] = GONE
                 for p in range(P):
-                    if score[b, p] > GONE and overlap(boxes, b, p, best) > iou:
+                    if score[b, p] > GONE and overlap_of(boxes, b, p, best) > iou:
                         score[b, p] = GONE
             else:
                 for k in range(4):

@@ -3,6 +3,7 @@ import numpy as np
 
 from dlcore.compiler.language import helper, kernel
 from dlcore.ops import resize  # noqa: F401  (declares)
+from dlcore.ops.planes import between
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -66,9 +67,8 @@ def resize_bilinear(x, out, add_out):
                 w0 = lower(q, W, Q)
                 w1, g = min(w0 + 1, W - 1), share(q, W, Q)
                 for c in range(C):
-                    top = (ONE - g) * x[b, h0, w0, c] + g * x[b, h0, w1, c]
-                    low = (ONE - g) * x[b, h1, w0, c] + g * x[b, h1, w1, c]
-                    out[b, p, q, c] = (ONE - f) * top + f * low + (out[b, p, q, c] if add_out else ZERO)
+                    value = between(f, g, x[b, h0, w0, c], x[b, h0, w1, c], x[b, h1, w0, c], x[b, h1, w1, c])
+                    out[b, p, q, c] = value + (out[b, p, q, c] if add_out else ZERO)
 
 
 @kernel

@@ -5,6 +5,7 @@ import numpy as np
 
 from dlcore.compiler.language import formula, kernel
 from dlcore.ops import roi_align  # noqa: F401  (declares)
+from dlcore.ops.planes import between, clear
 
 ZERO, HALF, ONE, QUARTER = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
 
@@ -51,9 +52,8 @@ def roi_align_forward(x, regions, scale, out):
                             f, g = share(y, h, H), share(u, w, W)
                             h1, w1 = min(h + 1, H - 1), min(w + 1, W - 1)
                             for c in range(C):
-                                top = (ONE - g) * x[b, h, w, c] + g * x[b, h, w1, c]
-                                low = (ONE - g) * x[b, h1, w, c] + g * x[b, h1, w1, c]
-                                out[b, r, i, j, c] += QUARTER * ((ONE - f) * top + f * low)
+                                here = between(f, g, x[b, h, w, c], x[b, h, w1, c], x[b, h1, w, c], x[b, h1, w1, c])
+                                out[b, r, i, j, c] += QUARTER * here
 
 
 @kernel
@@ -62,10 +62,7 @@ def roi_align_backward(dout, regions, scale, dx, add_dx):
     R, S = dout.shape[1], dout.shape[2]
     for b in range(B):
         if not add_dx:
-            for h in range(H):
-                for w in range(W):
-                    for c in range(C):
-                        dx[b, h, w, c] = ZERO
+            clear(dx, b)
         for r in range(R):
             for i in range(S):
                 for j in range(S):
