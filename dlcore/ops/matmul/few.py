@@ -19,7 +19,7 @@ from dlcore.ops.matmul.streams import column_stream, row_stream
 PANEL, LANES = constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
 WIDE = 4 * VECTORS * (2 if LANES == 16 else 1)      # registers of sums side by side: half of those that there are
-DEEP = 16                                           # rows of b[K, N] that are used for every row of a while they are near
+DEEP = 4                                            # rows of b[K, N] that are used for every row of a while they are near
 ROWS = 4                                            # of b[N, K] at a time
 PARTS = 8                                           # of K, whose sums are kept apart
 LEVEL = ("v4_bf16",)

@@ -16,7 +16,7 @@ from numba import types
 from dlcore.compiler.language import intrinsic
 from dlcore.ops.matmul.tiles import I16, I32, I64, Vectors, element_pointer
 
-AHEAD = 8                           # rows of b[K, N] that are asked for before they are read
+AHEAD = 4                           # rows of b[K, N] that are asked for before they are read
 LINE = 64                           # bytes of a cache line
 LONG, STEP = 4096, 1024             # of rows of b[N, K] longer than LONG not the next rows, but what is STEP elements further on
 
