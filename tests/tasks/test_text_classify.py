@@ -99,6 +99,11 @@ def test_each_label_has_a_threshold(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(texts[:50]), probs)
 
 
+def test_several_labels_have_no_folds():
+    with pytest.raises(UsageError, match="several labels"):
+        dlcore.cross_validate(MultiLabelTextClassifier(epochs=1), *several(), folds=3)
+
+
 def test_thresholds_without_rows_to_choose_by():
     lines = []
     model = MultiLabelTextClassifier("ngrams", **{**ARCHITECTURES["ngrams"], "epochs": 1, "val_split": 0.0})
