@@ -96,6 +96,10 @@ SHARED: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
         Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)],
         {"description": "labels, with commas between them, of images that are not trained on"},
     ),
+    ("model", "thresholds"): (
+        Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, (int, float)) else value)],
+        {"description": "several labels are given above these probabilities: auto (each has its own) | a number for all"},
+    ),
     ("train", "sample-every"): (int, {"ge": 0, "description": "steps between two pictures in samples/; 0: after each epoch"}),
     ("data", "test-split"): (float, {"ge": 0, "lt": 1, "description": "share of the rows kept for the test, unless it has a file"}),
     ("train", "label-smoothing"): (float, {"ge": 0, "lt": 1, "description": "share of a target that all ids get alike"}),

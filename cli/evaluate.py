@@ -100,6 +100,9 @@ def command(
             raise UsageError(f"{task.name} has neither groups, thresholds nor worst rows")
         found: dict[str, Any] = {"metrics": estimator.evaluate(part)}
         lines = measuring.metric_lines(found["metrics"], {})
+        if hasattr(estimator, "by_label"):
+            found["by_label"] = estimator.by_label(part)
+            lines += ["", *measuring.label_lines(found["by_label"])]
     else:
         found, lines = measuring.measure(
             estimator,

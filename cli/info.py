@@ -51,6 +51,8 @@ def describe(loaded: Any, path: Path) -> dict[str, Any]:
     facts["parameters"] = network.count_params()
     if getattr(loaded, "classes_", None) is not None:
         facts["classes"] = loaded.classes_
+    if hasattr(loaded, "thresholds_"):
+        facts["thresholds"] = loaded.thresholds_
     return facts
 
 
@@ -63,5 +65,6 @@ def _size(path: Path) -> int:
 def _text(value: Any) -> str:
     if hasattr(value, "tolist"):
         labels = value.tolist()
-        return f"{len(labels)}: " + ", ".join(map(str, labels[:12])) + (", ..." if len(labels) > 12 else "")
+        shown = [f"{label:.3g}" if isinstance(label, float) else str(label) for label in labels[:12]]
+        return f"{len(labels)}: " + ", ".join(shown) + (", ..." if len(labels) > 12 else "")
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -82,6 +82,18 @@ def metric_lines(metrics: Mapping[str, float], intervals: Mapping[str, Any]) -> 
     return lines
 
 
+def label_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Labels of which a row may have any number, one a line, with what each is measured by."""
+    left = max(5, *(len(row["label"]) for row in rows)) + 2
+    names = [name for name in rows[0] if name != "label"]
+    shown = [
+        f"{row['label']:>{left}}"
+        + "".join(f"{row[n]:>11,}" if isinstance(row[n], int) else f"{row[n]:>11.3f}" for n in names)
+        for row in rows
+    ]
+    return [" " * left + "".join(f"{name:>11}" for name in names), *shown]
+
+
 def confusion_lines(evaluation: Evaluation) -> list[str]:
     """The matrix, or for many labels the pairs that are confused most."""
     names, counts = evaluation.labels, evaluation.confusion

@@ -198,7 +198,8 @@ def _object(
         return report | {"predictions": estimator.predict(x)}
     probabilities = estimator.predict_proba(x)
     best = probabilities.argsort(axis=1, kind="stable")[:, ::-1]
-    report |= {"classes": classes, "predictions": classes[probabilities.argmax(axis=1)]}
+    one = not hasattr(estimator, "thresholds_")
+    report |= {"classes": classes, "predictions": classes[probabilities.argmax(axis=1)] if one else estimator.predict(x)}
     if proba:
         return report | {"probabilities": probabilities}
     return report | {
@@ -223,6 +224,9 @@ def _lines(estimator: Any, x: Any, classes: Any, proba: bool, top_k: int | None)
         for label in estimator.predict(x):
             if getattr(label, "ndim", 0):  # a vector
                 yield ",".join(f"{value:.7g}" for value in label.tolist())
+                continue
+            if isinstance(label, list):  # any number of labels
+                yield _csv(label)
                 continue
             yield (
                 f"{label:.7g}" if isinstance(label, float) or getattr(label, "dtype", None) == "float32" else str(label)

@@ -71,6 +71,9 @@ def cross_validate(estimator: Classifier | Regressor, x: Any, y: Any = None, *, 
     Rows kept for validation within a fold respect groups and time, too.  Raises `UsageError` and `DataError` before
     anything is trained.
     """
+    if estimator._kind == "multi-label":
+        raise UsageError("folds are for tasks with one answer for each row, and these rows have several labels",
+                         hint="validate on a part of its own")
     say = log or (lambda line: None)
     jobs = check_jobs(jobs)
     estimator._check_params()

@@ -74,7 +74,8 @@ def measured(params: Any) -> list[str]:
         return list(fixed)
     own = {"classifier": ["loss", "accuracy"], "regressor": ["loss"], "forecaster": ["loss"],
            "multi-label": ["loss"]}.get(getattr(params, "_kind", ""), [])
-    return own + [f"val_{name}" for name in own if params.val_split]
+    more = ["macro_f1"] if getattr(params, "_kind", "") == "multi-label" else []     # of the validation alone
+    return own + [f"val_{name}" for name in [*own, *more] if params.val_split]
 
 
 def check_monitor(params: Any) -> None:

@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from dlcore.data.answers import Classes
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.text.ngrams import NGrams, ideographic, mapping
 from dlcore.data.text.published import cut_to
 from dlcore.data.text.sequences import Windows, pad_sequences, waste, windows
 from dlcore.data.text.tokenizer import TextTokenizer
-from dlcore.data.texts import label_sets, read_texts, text_array
+from dlcore.data.texts import read_texts, text_array
 from dlcore.errors import DataError, ModelFileError, UsageError
-from dlcore.metrics import accuracy_score, f1_score
 from dlcore.tasks import recipe, text_pretrained
 from dlcore.tasks.batches import ByLength, grouped, lengths_of
 from dlcore.tasks.estimator import Estimator, renamed
+from dlcore.tasks.multi_label import MultiLabel
 from dlcore.tasks.settings import ByArchitecture
 from dlcore.tasks.supervised import Classifier
 from dlcore.tasks.task import Sections
@@ -283,88 +282,23 @@ class TextClassifier(_Text, Classifier):
     """
 
 
-class MultiLabelTextClassifier(_Text, Classifier):
-    """Any number of labels for a text; `y` holds lists of labels.   A label is given where its probability exceeds its threshold.
+class MultiLabelTextClassifier(MultiLabel, _Text):
+    """Any number of labels for a text; `y` holds lists of labels.
 
-    thresholds_  f64 (labels,): those with the best F1 of each label on the rows kept for validation (0.5 without these)"""
+    thresholds, thresholds_   from which probabilities labels are given: see `MultiLabel`
+    """
 
-    _kind = "multi-label"
+    _own = {**_Text._own, "model": (*_Text._own["model"], "thresholds")}
 
-    @property
-    def _estimator_type(self) -> str:
-        return "classifier"
-
-    def fit(self, x: Any, y: Any = None, sample_weight: Any = None, **options: Any) -> Any:
-        if not isinstance(x, Dataset) and y is not None:
-            y = label_sets(y)
-        self.thresholds_ = np.zeros(0)
-        return super().fit(x, y, sample_weight, **options)
-
-    def _fit_answers(self, y: Any) -> list[str]:
-        self._answers = Classes.fit(np.array([label for row in y for label in row]))
-        self.thresholds_ = np.full(len(self._answers), 0.5)
-        counts = self._targets(y).sum(0)
-        return [f"{len(self._answers)} labels, any number of them for a row: {self._answers.listed()}; "
-                f"{int(counts.min()):,} to {int(counts.max()):,} rows each, {counts.sum() / max(1, len(y)):.2f} labels a row"]
-
-    def _targets(self, y: Any) -> np.ndarray:
-        """f32 (N, labels) of 0 and 1."""
-        out = np.zeros((len(y), len(self._answers)), np.float32)
-        for n, row in enumerate(y):
-            if isinstance(row, str):
-                raise DataError("a row of labels is a list", where=f"row {n + 1}", got=repr(row)[:60])
-            if len(row):
-                out[n, self._answers.encode(np.array([str(v) for v in row]), f"row {n + 1}")] = 1
-        return out
-
-    def _train(self, inputs: Any, targets: np.ndarray, weight: np.ndarray | None, validation: Any, *rest: Any) -> None:
-        super()._train(inputs, targets, weight, validation, *rest)
-        if validation is not None:
-            self.thresholds_ = best_thresholds(self.model.predict(validation[0]), validation[1])
-
-    def predict(self, x: Any) -> list[list[Any]]:  # type: ignore[override]
-        """The labels of each text, the likeliest first."""
-        probs = self._predict(x)
-        return [[self._answers.labels[c] for c in np.argsort(-p, kind="stable") if p[c] > self.thresholds_[c]] for p in probs]
-
-    def evaluate(self, x: Any, y: Any = None, sample_weight: Any = None) -> dict[str, float]:
-        """macro_f1, micro_f1 and the share of texts whose labels are all right (accuracy)."""
-        if isinstance(x, Dataset):
-            x, y = x.x, x.y
-        if y is None:
-            raise DataError("the data has no labels")
-        expected = self._targets(label_sets(y)).astype(int)
-        found = (self._predict(x) > self.thresholds_).astype(int)
-        return {"accuracy": accuracy_score(expected, found, sample_weight=sample_weight),
-                "macro_f1": f1_score(expected, found, average="macro", sample_weight=sample_weight, zero_division=0),
-                "micro_f1": f1_score(expected, found, average="micro", sample_weight=sample_weight, zero_division=0)}
-
-    def score(self, x: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """The macro F1."""
-        return self.evaluate(x, y, sample_weight)["macro_f1"]
-
-    def _decision(self) -> dict[str, Any]:
-        return {"thresholds": self.thresholds_.tolist()}
-
-    def _restore_decision(self, stored: Mapping[str, Any], where: str) -> None:
-        found = stored.get("thresholds")
-        if (not isinstance(found, list) or len(found) != len(self._answers)
-                or not all(isinstance(t, float) and 0 <= t <= 1 for t in found)):
-            raise ModelFileError("the thresholds of the labels are malformed", where=where)
-        self.thresholds_ = np.array(found)
-
-
-def best_thresholds(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """For each label the threshold in 0.05 ... 0.9 with the greatest F1; f64 (labels,).   probs, targets: (N, labels)."""
-    grid = np.linspace(0.05, 0.9, 35)
-    truth = targets > 0.5
-    scores = np.empty((len(grid), probs.shape[1]))
-    for k, threshold in enumerate(grid):
-        found = probs > threshold
-        hits = (found & truth).sum(0)
-        scores[k] = 2 * hits / np.maximum(1, found.sum(0) + truth.sum(0))
-    smooth = np.stack([np.convolve(np.pad(s, 1, mode="edge"), (0.25, 0.5, 0.25), "valid") for s in scores.T], 1)
-    return grid[smooth.argmax(0)]
+    def __init__(self, arch: str = "ngrams", tokenizer: str = "word", vocabulary: int = 50_000, least: int = 1, max_len: int = 0,
+                 long: str = "truncate", embed: int | None = None, hidden: Sequence[int] | None = None,
+                 dropout: float | None = None, epochs: int | None = None, batch_size: int = 32, lr: float | None = None,
+                 optimizer: str = "adamw", schedule: str = "cosine", weight_decay: float | None = None, patience: int = 0,
+                 val_split: float = 0.1, random_state: int | None = 0, training: Mapping[str, Any] | None = None,
+                 encoder_rate: float = 0.05, layer_decay: float = 0.9, thresholds: str | float = "auto"):
+        super().__init__(arch, tokenizer, vocabulary, least, max_len, long, embed, hidden, dropout, epochs, batch_size, lr,
+                         optimizer, schedule, weight_decay, patience, val_split, random_state, training, encoder_rate, layer_decay)
+        self.thresholds = thresholds
 
 
 def made_tokenizer(kind: str, texts: Sequence[str], size: int, least: int) -> TextTokenizer:
@@ -394,7 +328,7 @@ class TextClassifyTask:
 
     def defaults(self, arch: str) -> Sections:
         sections = TextClassifier(arch).sections()
-        return {**sections, "model": {**sections["model"], "labels": "auto"}}
+        return {**sections, "model": {**sections["model"], "labels": "auto", "thresholds": "auto"}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
              like: Estimator | None = None) -> Parts:
@@ -409,14 +343,28 @@ class TextClassifyTask:
                     raise
         return Parts(read_texts(source, text_col, label_col, labelled, None if like is None else known))
 
-    def create(self, train: Dataset, arch: str = "", seed: int = 0, labels: str = "auto", **options: Any) -> _Text:
+    def create(self, train: Dataset, arch: str = "", seed: int = 0, labels: str = "auto",
+               thresholds: str | float = "auto", **options: Any) -> _Text:
         if labels not in ("auto", "one", "several"):
             raise UsageError(f"labels = {labels!r} is of no use", expected="auto, one, several")
         several = train.y is not None and train.y.dtype == object
         if labels == "one" and several:
             raise UsageError("labels = 'one', but rows have several", hint="labels = auto")
-        kind = MultiLabelTextClassifier if several else TextClassifier
-        return kind(arch=arch or next(iter(ARCHITECTURES)), random_state=seed, **renamed(options))
+        chosen = {"arch": arch or next(iter(ARCHITECTURES)), "random_state": seed, **renamed(options)}
+        if several:
+            return MultiLabelTextClassifier(**chosen, thresholds=threshold_of(thresholds))
+        if thresholds != "auto":
+            raise UsageError("thresholds are for rows with several labels", where="thresholds", got="one label each",
+                             hint="leave it out")
+        return TextClassifier(**chosen)
+
+
+def threshold_of(text: str | float) -> str | float:
+    """The setting as a number where it is one; else as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 TASK = TextClassifyTask()

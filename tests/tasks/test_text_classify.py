@@ -8,8 +8,10 @@ from sklearn.base import clone
 from sklearn.metrics import f1_score
 
 import dlcore
+from dlcore.cli.main import run
 from dlcore.data.texts import read_texts
 from dlcore.errors import DataError, ModelFileError, UsageError
+from dlcore.metrics.thresholds import label_thresholds
 from dlcore.tasks import TASKS, MultiLabelTextClassifier, TextClassifier
 
 DATA = Path(__file__).parent.parent / "data" / "text"
@@ -66,6 +68,81 @@ def test_several_labels(arch, tmp_path):
     assert scores["macro_f1"] == pytest.approx(f1_score(truth, got, average="macro", zero_division=0))
     model.save(tmp_path / "m.dlc")
     assert dlcore.load(tmp_path / "m.dlc").predict(texts) == found
+
+
+def rare():
+    """Texts with a sign that makes a label likely, not certain: no probability of it comes near a half."""
+    rng = np.random.default_rng(3)
+    sign, rest = rng.random(600) < 0.25, rng.random(600) < 0.5
+    has = sign & (rng.random(600) < 0.3)
+    texts = ["some " + ("hint " if s else "") + ("red" if r else "words") for s, r in zip(sign, rest, strict=True)]
+    return texts, [[*(["rare"] if h else []), *(["red"] if r else [])] for h, r in zip(has, rest, strict=True)]
+
+
+def test_each_label_has_a_threshold(tmp_path):
+    texts, labels = rare()
+    options = {**ARCHITECTURES["ngrams"], "epochs": 10, "val_split": 0.3, "training": {"monitor": "val_macro_f1"}}
+    lines = []
+    model = MultiLabelTextClassifier("ngrams", **options).fit(texts, labels, log=lines.append)
+    half = MultiLabelTextClassifier("ngrams", thresholds=0.5, **options).fit(texts, labels)
+    assert model.score(texts, labels) > half.score(texts, labels) + 0.15
+    assert model.thresholds_[list(model.classes_).index("rare")] < 0.4
+    assert "validation rows" in lines[-1] and "with 0.5 for all" in lines[-1]
+    rows = {row["label"]: row for row in model.by_label(texts, labels)}
+    assert rows["rare"]["recall"] > 0.9 and rows["rare"]["rows"] == sum("rare" in row for row in labels)
+    model.save(tmp_path / "m.dlc")
+    again = dlcore.load(tmp_path / "m.dlc")
+    np.testing.assert_array_equal(again.thresholds_, model.thresholds_)
+    probs = again.predict_proba(texts[:50])
+    again.thresholds_[:] = 1
+    assert again.predict(texts[:50]) == [[]] * 50
+    np.testing.assert_array_equal(again.predict_proba(texts[:50]), probs)
+
+
+def test_several_labels_have_no_folds():
+    with pytest.raises(UsageError, match="several labels"):
+        dlcore.cross_validate(MultiLabelTextClassifier(epochs=1), *several(), folds=3)
+
+
+def test_thresholds_without_rows_to_choose_by():
+    lines = []
+    model = MultiLabelTextClassifier("ngrams", **{**ARCHITECTURES["ngrams"], "epochs": 1, "val_split": 0.0})
+    model.fit(*several(), log=lines.append)
+    assert model.thresholds_.tolist() == [0.5] * 3 and "no rows are kept" in lines[-1]
+
+
+@pytest.mark.parametrize("value", [2, -0.1, "some", True, None])
+def test_bad_thresholds(value):
+    with pytest.raises(UsageError, match="thresholds"):
+        MultiLabelTextClassifier(thresholds=value).fit(["a b", "c d"], [["x"], ["y"]])
+
+
+def test_thresholds_of_few_rows_lie_in_a_range_that_is_good():
+    """All thresholds between the rows with and without a label are as good: one in the middle is taken, for labels of any size."""
+    rng = np.random.default_rng(0)
+    truth = np.zeros((400, 3), bool)
+    truth[:8, 0] = truth[:100, 1] = True
+    probs = np.clip(np.where(truth, 0.4, 0.05) + rng.uniform(-0.04, 0.04, truth.shape), 0, 1)
+    found = label_thresholds(truth, probs)
+    assert (0.12 < found).all() and (found < 0.34).all()
+    with pytest.raises(UsageError, match="do not fit"):
+        label_thresholds(truth, probs[:, :2])
+
+
+def test_several_labels_on_the_command_line(tmp_path, capsys):
+    texts, labels = several()
+    (tmp_path / "rows.tsv").write_text("".join(f"{t}\t{','.join(row)}\n" for t, row in zip(texts, labels, strict=True) if row))
+    words = ["--data", str(tmp_path / "rows.tsv"), "--epochs", "6", "--out", str(tmp_path / "run"), "--monitor", "val_macro_f1"]
+    assert run(["train", "text-classify", *words]) == 0
+    assert "thresholds of the labels" in capsys.readouterr().err
+    assert run(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.tsv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["metrics"]) == {"accuracy", "macro_f1", "micro_f1"} and len(found["by_label"]) == 3
+    assert run(["info", str(tmp_path / "run")]) == 0
+    assert "thresholds    3: 0." in capsys.readouterr().out
+    assert run(["predict", str(tmp_path / "run"), "--text", "some red green words"]) == 0
+    assert set(capsys.readouterr().out.strip().split(",")) <= {"red", "green", "blue"}
+    assert run(["train", "text-classify", *words[:5], str(tmp_path / "x"), "--set", "model.thresholds=2"]) == 3
 
 
 def test_long_texts_in_windows():
