@@ -82,7 +82,7 @@ def columns_helper(new, near, middle, panel):
                 n = wide if j1 - j >= wide else wide // 2 if j1 - j >= wide // 2 else PANEL
                 for m in range(M):
                     if n < wide // 2:
-                        panel(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, j1 - j)
+                        panel(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, min(n, j1 - j))
                     elif n < wide:
                         middle(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
                     elif m > 0:
