@@ -190,6 +190,7 @@ COMMENTS = {
     ("model", "bias"): "whether layers add one",
     ("model", "kv-heads"): "of llama: heads of keys and values; 0: as many as heads",
     ("model", "position"): "learned | sinusoidal | rotary",
+    ("data", "begin"): "where windows begin: anywhere | line",
     ("data", "input"): "steps that are seen",
     ("data", "horizon"): "steps that are forecast",
     ("data", "time-col"): "column of the times; none: there is none",

@@ -36,6 +36,8 @@ def open_task(argument: str) -> tuple[Any, Task]:
 
 def reading(task: Task, skip_bad: bool = False, header: bool | None = None) -> dict[str, Any]:
     """What options say to the task's `read`.  Raises UsageError where it does not listen to them."""
+    if not skip_bad and header is None:
+        return {}
     known = task.defaults("")["data"]
     if skip_bad and "skip-bad" not in known:
         raise UsageError("this task reads no images", where="--skip-bad", got=task.name, hint="leave it out")

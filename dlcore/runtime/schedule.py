@@ -60,7 +60,7 @@ def pieces(step: Step, known: dict[str, list[tuple[int, int]]]) -> list[int]:
     in the products.  A line that both read has to be called back from the other's caches, which costs more than the update."""
     cuts = {0, step.extent}
     for array, item in zip(step.arrays, step.spec.arrays, strict=True):
-        if item.kind == "update" and array[2] == (step.extent,) and array[3] == "f32":
+        if item.kind == "update" and array is not None and array[2] == (step.extent,) and array[3] == "f32":
             first = array[1] // 4
             ends = {end - first for place in known.get(array[0], ()) for end in place}
             cuts |= {end // step.grid * step.grid for end in ends if 0 < end < step.extent}

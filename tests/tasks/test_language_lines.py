@@ -140,9 +140,8 @@ def test_it_resumes_to_the_same_bits(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("tokenizer", ["byte", "bpe"])
-def test_other_tokens(tokenizer):
-    model = LanguageModel(tokenizer=tokenizer, vocabulary=270, **{**SMALL, "steps": 4, "eval_every": 4}).fit(TEXT)
+def test_bytes_as_tokens():
+    model = LanguageModel(tokenizer="byte", **{**SMALL, "steps": 4, "eval_every": 4}).fit(TEXT)
     loss = model.evaluate("ada\nemmy")["loss"]
     assert loss == pytest.approx(np.log(len(model.tokenizer_)), rel=0.2)
     assert model.generate("ad", 4).startswith("ad")
