@@ -122,7 +122,8 @@ def started(
     metric, after = chosen_metric(metric, base.task.create(parts.train, base.arch, **base.options()), parts.train.y)
     text = lock.text(base, {source: lock.data_hash(source) for source in lock.sources(base)})
     folder = RunFolder.start(place, base.toml(), text, numbered=out is None)
-    own = {"space": {key: _shown(d) for key, d in dimensions.items()}, "search": {"metric": metric, "after": after}}
+    shown = {key: _shown(dimension) for key, dimension in dimensions.items()}
+    own: dict[str, Mapping[str, Any]] = {"space": shown, "search": {"metric": metric, "after": after}}
     with writing(folder.path / BASE):
         (folder.path / BASE).write_text(to_toml(base.task.name, own, header="what dlcore tune searches"), encoding="utf-8")
         (folder.path / "base.toml").write_text(base.toml(), encoding="utf-8")
@@ -223,7 +224,7 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
         begin = time.perf_counter()
         state = "pruned"
         try:
-            estimator = candidate.task.create(parts.train, candidate.arch, **candidate.options())
+            estimator: Any = candidate.task.create(parts.train, candidate.arch, **candidate.options())
             estimator.fit(parts.train, callbacks=[watch])
             if search.after:
                 watch.value = float(estimator.evaluate(parts.train)[search.metric])
