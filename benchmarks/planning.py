@@ -13,8 +13,8 @@ import time
 
 from dlcore import ops
 from dlcore.graph import Graph, call, op, plan
-from dlcore.graph.planner import kernel_table
 from dlcore.optim import Adam
+from dlcore.runtime import kernel_table
 
 attention_forward = call(
     "attention_forward(qkv: F[B, L, 3, C], heads: i64 -> out: F[B, L, C], lse: f32[B, L])", over="B"

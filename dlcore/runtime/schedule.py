@@ -42,30 +42,29 @@ def share(extent: int, grid: int, part: int, parts: int) -> tuple[int, int]:
     return min(extent, part * blocks // parts * grid), min(extent, (part + 1) * blocks // parts * grid)
 
 
-def matrices(steps: Sequence[Step]) -> dict[str, list[tuple[int, int]]]:
-    """buffer -> where its large matrices begin and end, in elements, as far as the steps read them."""
-    found: dict[str, set[tuple[int, int]]] = {}
-    for step in steps:
-        for array in step.arrays:
-            if array is not None and len(array[2]) > 1 and math.prod(array[2]) >= MATRIX and array[3] == "f32":
-                begin = array[1] // 4
-                found.setdefault(array[0], set()).add((begin, begin + math.prod(array[2])))
-    return {buffer: sorted(places) for buffer, places in found.items()}
+def update_cuts(steps: Sequence[Step]) -> dict[int, list[int]]:
+    """Number of a step -> cuts 0, ..., extent between which each stretch is shared by all.
+
+    One pass updates many weights: each large matrix is shared by itself, so that a member updates the same rows that it has
+    read in the products.  A line that both read has to be called back from the other's caches, which costs more than the
+    update."""
+    flat = [(n, array) for n, step in enumerate(steps) if step.segment == "update" and step.extent > MATRIX
+            for array, item in zip(step.arrays, step.spec.arrays, strict=True)
+            if item.kind == "update" and array is not None and array[2] == (step.extent,) and array[3] == "f32"]
+    buffers = {array[0] for _, array in flat}
+    ends = {(array[0], end) for step in steps if buffers for array in step.arrays
+            if array is not None and array[0] in buffers and len(array[2]) > 1 and math.prod(array[2]) >= MATRIX
+            for end in (array[1] // 4, array[1] // 4 + math.prod(array[2]))}
+    inside: dict[int, set[int]] = {n: set() for n, _ in flat}
+    for n, array in flat:                                   # the weights and their moments, which lie in other buffers
+        inside[n] |= {end - array[1] // 4 for buffer, end in ends if buffer == array[0]}
+    return {n: _apart(found, steps[n]) for n, found in inside.items()}
 
 
-def pieces(step: Step, known: dict[str, list[tuple[int, int]]]) -> list[int]:
-    """Cuts 0, ..., extent between which each stretch is shared by all.
-
-    One pass updates many weights: each matrix is shared by itself, so that a member updates the same rows that it has read
-    in the products.  A line that both read has to be called back from the other's caches, which costs more than the update."""
-    cuts = {0, step.extent}
-    for array, item in zip(step.arrays, step.spec.arrays, strict=True):
-        if item.kind == "update" and array is not None and array[2] == (step.extent,) and array[3] == "f32":
-            first = array[1] // 4
-            ends = {end - first for place in known.get(array[0], ()) for end in place}
-            cuts |= {end // step.grid * step.grid for end in ends if 0 < end < step.extent}
+def _apart(ends: set[int], step: Step) -> list[int]:
+    """Those on the grid that leave at least MATRIX elements on either side, between 0 and the extent."""
     kept = [0]
-    for cut in sorted(cuts):
+    for cut in sorted(end // step.grid * step.grid for end in ends):
         if min(cut - kept[-1], step.extent - cut) >= MATRIX:
             kept.append(cut)
     return [*kept, step.extent]
@@ -163,7 +162,7 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
     items: list[list[tuple[int, int, int]]] = [[] for _ in range(members)]
     starts: list[list[int]] = [[] for _ in range(members)]
     ranges: dict[str, tuple[int, int]] = {}
-    names, known = {segment for segment, _, _ in groups}, matrices(steps)
+    names, cuts = {segment for segment, _, _ in groups}, update_cuts(steps)
     barriers = dict.fromkeys(names, 0)
     serial, expected = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for n, (segment, first, last) in enumerate(groups):
@@ -176,7 +175,7 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
                 items[member].append((-1, 0, 0))
         if wide[n]:
             for member, call, part in placed[n][0]:
-                items[member] += _items(call, steps[call], known, part, parts[call])
+                items[member] += _items(call, steps[call], cuts.get(call), part, parts[call])
         else:
             items[0] += [(call, 0, steps[call].extent) for call in range(first, last) if steps[call].extent]
             for call in range(first, last):
@@ -190,10 +189,10 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
                        items, starts, list(parts), barriers, serial, expected)
 
 
-def _items(call: int, step: Step, known: dict[str, list[tuple[int, int]]], part: int, parts: int) -> list[tuple[int, int, int]]:
-    """(call, begin, end) of one part, in each of the step's pieces."""
-    cuts, found = pieces(step, known), []
-    for first, last in itertools.pairwise(cuts):
+def _items(call: int, step: Step, cuts: list[int] | None, part: int, parts: int) -> list[tuple[int, int, int]]:
+    """(call, begin, end) of one part, in each of the stretches between the cuts."""
+    found = []
+    for first, last in itertools.pairwise(cuts or (0, step.extent)):
         begin, end = share(last - first, step.grid, part, parts)
         if begin < end:
             found.append((call, first + begin, first + end))

@@ -102,7 +102,7 @@ def test_an_update_of_many_weights_is_cut_where_matrices_begin():
     first, second = b.leaf("first", "weights", 512, 192), b.leaf("second", "weights", 512, 64)
     b.call("multiply", x, first, None, b.array("arena", 4, 192))
     b.call("multiply", x, second, None, b.array("arena", 4, 64))
-    whole = type(x)("weights", 0, (64 + 512 * 256,))
+    b.segment, whole = "update", type(x)("weights", 0, (64 + 512 * 256,))
     b.call("sgd", type(x)("gradients", 0, whole.shape), type(x)("status", 0, (1,), "i64"), whole, scalars=(0.1,))
     made = arrange(b.program().steps, [1e4, 1e4, 1e5], 2)
     at = [[(begin, end) for call, begin, end in items if call == 2] for items in made.items]
