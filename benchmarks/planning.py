@@ -1,7 +1,7 @@
 """How long planning takes, and how close the arena comes to its bound: `python benchmarks/planning.py [--json]`.
 
 Graphs: W1 (an MLP 784-256-128-10 trained with Adam), GPT-2 (12 layers, 4 x 1024 tokens) and recurrent nets unrolled over
-100 and 800 steps.  Attention is declared here and has no kernel: these programs are planned, not run.
+100 and 800 steps.  The programs are planned, not run.
 """
 
 from __future__ import annotations
@@ -12,35 +12,8 @@ import statistics
 import time
 
 from dlcore import ops
-from dlcore.graph import Graph, call, op, plan
+from dlcore.graph import Graph, plan
 from dlcore.optim import Adam
-from dlcore.runtime import kernel_table
-
-attention_forward = call(
-    "attention_forward(qkv: F[B, L, 3, C], heads: i64 -> out: F[B, L, C], lse: f32[B, L])", over="B"
-)
-attention_backward = call(
-    "attention_backward(dout: F[B, L, C], qkv: F[B, L, 3, C], out: F[B, L, C], lse: f32[B, L], heads: i64"
-    " -> +dqkv: F[B, L, 3, C])",
-    over="B",
-)
-
-
-class Table:
-    """The kernels of this processor, and as if there were one for every call."""
-
-    def __init__(self):
-        table = kernel_table()
-        self.constants, self.calls, self.lowerings = table.constants, table.calls, table.lowerings
-
-    def has(self, name, dtypes="f32"):
-        return True
-
-
-@op
-def attention(qkv, heads):
-    out, lse = attention_forward(qkv, heads)
-    return out, lambda dout: attention_backward(dout, qkv, out, lse, heads)
 
 
 def dense_weights(graph, name, rows, columns):
@@ -76,8 +49,8 @@ def gpt2(B=4, L=1024, C=768, layers=12, V=50257, heads=12, rate=0.1):
     x = ops.dropout(ops.add(ops.embedding(table, ids), ops.embedding(places, positions)), rate)
     for n in range(layers):
         with graph.scope(f"block_{n}"):
-            h = dense(normed(x, f"{n}/norm_1"), f"{n}/qkv", C, 3 * C).reshape(B, L, 3, C)
-            h = dense(attention(h, heads).reshape(B * L, C), f"{n}/out", C, C)
+            h = dense(normed(x, f"{n}/norm_1"), f"{n}/qkv", C, 3 * C).reshape(B, L, 3 * heads, C // heads)
+            h = dense(ops.packed_attention(h, heads, causal=True).reshape(B * L, C), f"{n}/out", C, C)
             x = ops.add(x, ops.dropout(h, rate))
             h = ops.gelu(dense(normed(x, f"{n}/norm_2"), f"{n}/up", C, 4 * C))
             x = ops.add(x, ops.dropout(dense(h, f"{n}/down", 4 * C, C), rate))
@@ -104,7 +77,7 @@ GRAPHS = {
 }
 
 
-def measure(build, repeats, table):
+def measure(build, repeats):
     """Medians in ms, and what the program looks like."""
     start = time.perf_counter()
     graph, outputs, gradients, updates = build()
@@ -112,7 +85,7 @@ def measure(build, repeats, table):
     times, busy, parts = [], [], []
     for _ in range(repeats):
         start, worked = time.perf_counter(), time.thread_time()
-        program = plan(graph, outputs, gradients, updates=updates, table=table)
+        program = plan(graph, outputs, gradients, updates=updates)
         times.append(time.perf_counter() - start)
         busy.append(time.thread_time() - worked)
         parts.append(program.planning)
@@ -143,9 +116,8 @@ def main():
     parser.add_argument("--json", action="store_true", help="one object per graph instead of a table")
     parser.add_argument("graphs", nargs="*", default=[], help=f"of {', '.join(GRAPHS)}; default: all")
     options = parser.parse_args()
-    table = Table()
     results = {
-        name: measure(build, repeats, table)
+        name: measure(build, repeats)
         for name, (build, repeats) in GRAPHS.items()
         if not options.graphs or name in options.graphs
     }
