@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import signal
 import sys
 
 import click
 
 import dlcore
+from dlcore.cli import signals
 from dlcore.cli.errors import report, unknown
 from dlcore.errors import UsageError
 
@@ -90,28 +90,6 @@ def app() -> None:
     """
 
 
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _again(unraisable: sys.UnraisableHookArgs) -> None:
-    """An interrupt that came inside a finalizer or a weak reference's callback, where Python drops it, comes again."""
-    if unraisable.exc_type is KeyboardInterrupt:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
-def catch_signals() -> None:
-    """Turn SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt in the main thread, wherever it is."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a script's background processes begin with it ignored
-        signal.signal(number, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not under nohup
-        signal.signal(signal.SIGHUP, _interrupt)
-    signal.signal(signal.SIGALRM, _interrupt)  # by _again
-    sys.unraisablehook = _again
-
-
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     debug = "--debug" in arguments
@@ -137,7 +115,7 @@ def main() -> None:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller: the next file that is opened must not take its place
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
-    catch_signals()
+    signals.catch()
     code = run(sys.argv[1:])
     with contextlib.suppress(OSError):
         sys.stderr.flush()

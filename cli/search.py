@@ -9,7 +9,7 @@ import multiprocessing
 import time
 import tomllib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from dlcore.cli import plan as plans
 from dlcore.cli.console import Console, number
 from dlcore.cli.errors import similar, writing
 from dlcore.cli.run_folder import RunFolder
+from dlcore.cli.signals import held
 from dlcore.cli.space import Dimension, parse
 from dlcore.cli.toml_text import to_toml
 from dlcore.errors import DivergedError, Interrupted, UsageError
@@ -83,14 +84,15 @@ class Search:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that options are experimental
             sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=workers > 1)
-        return optuna.create_study(
-            study_name=NAME,
-            storage=storage or self.storage(),
-            sampler=sampler,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-            direction=self.direction,
-            load_if_exists=True,
-        )
+        with held():
+            return optuna.create_study(
+                study_name=NAME,
+                storage=storage or self.storage(),
+                sampler=sampler,
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+                direction=self.direction,
+                load_if_exists=True,
+            )
 
 
 def started(
@@ -218,7 +220,8 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
     import optuna
 
     def objective(trial: Any) -> float:
-        values = {key: dimension.suggest(trial) for key, dimension in search.space.items()}
+        with held():
+            values = {key: dimension.suggest(trial) for key, dimension in search.space.items()}
         candidate = search.plan(values)
         watch = _Watch(search, trial, budget.size, deadline, candidate.sections["train"].get("monitor", "val_loss"))
         begin = time.perf_counter()
@@ -243,7 +246,26 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
         return watch.value
 
     while _claim(claims) and time.monotonic() + _last_training(study) < deadline:
-        study.optimize(objective, n_trials=1)
+        _trial(study, objective)
+
+
+def _trial(study: Any, objective: Callable[[Any], float]) -> None:
+    """One trial.  Optuna's own steps are not interrupted: `Study.optimize` asserts that the end of a trial was told whole."""
+    import optuna
+
+    value, state = None, None
+    with held():
+        trial = study.ask()
+    try:
+        value = objective(trial)
+    except optuna.TrialPruned:
+        state = optuna.trial.TrialState.PRUNED
+    except BaseException:
+        with held():
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        raise
+    with held():
+        study.tell(trial, value, state)
 
 
 class _Watch(Callback):
@@ -275,8 +297,10 @@ class _Watch(Callback):
         watched, name = self.watched, self.watched.name
         if name not in logs or self.epochs == 1 or watched.better(logs[name], self._best):
             self._best, self.value = logs.get(name, watched.worst), logs[self.search.metric]
-        self.trial.report(self.value, epoch)
-        if self.trial.should_prune():
+        with held():
+            self.trial.report(self.value, epoch)
+            pruned = self.trial.should_prune()
+        if pruned:
             self._prune("")
 
     def check_file(self, estimator: Any, place: Path) -> None:
@@ -305,7 +329,8 @@ def _claim(claims: Any) -> bool:
 
 def _last_training(study: Any) -> float:
     """Seconds that the training with the best settings so far will take."""
-    done = _completed(study)
+    with held():
+        done = _completed(study)
     if not done:
         return 0.0
     best = (min if study.direction.name == "MINIMIZE" else max)(done, key=lambda trial: trial.value)

@@ -130,7 +130,7 @@ def test_json_values_are_plain():
 def test_an_interrupt_in_a_weak_reference_s_callback_is_not_lost():
     """Python prints and drops what such a callback raises: the command must end all the same."""
     code = (
-        "import os, signal, time, weakref\nfrom dlcore.cli.main import catch_signals\ncatch_signals()\n"
+        "import os, signal, time, weakref\nfrom dlcore.cli import signals\nsignals.catch()\n"
         "class Thing: pass\n"
         "def gone(_):\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(1)\n"
         "thing = Thing()\nwatch = weakref.ref(thing, gone)\n"
@@ -139,3 +139,18 @@ def test_an_interrupt_in_a_weak_reference_s_callback_is_not_lost():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["dropped", "interrupted"] and not done.stderr, done
+
+
+def test_an_interrupt_is_held_until_the_block_ends():
+    code = (
+        "import os, signal\nfrom dlcore.cli import signals\nsignals.catch()\n"
+        "try:\n"
+        "    with signals.held():\n"
+        "        with signals.held():\n            os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('done', flush=True)\n"
+        "    print('went on')\n"
+        "except KeyboardInterrupt:\n    print('interrupted')\n"
+        "with signals.held():\n    print('once')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["done", "interrupted", "once"] and not done.stderr, done

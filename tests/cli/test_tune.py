@@ -4,6 +4,7 @@ import csv
 import json
 import signal
 import subprocess
+import sys
 import time
 import tomllib
 
@@ -58,6 +59,22 @@ def test_a_search_that_is_stopped_keeps_its_trials(dlcore_command, table, tmp_pa
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75 and "Traceback" not in err, err
     assert "the search was stopped" in err and "dlcore tune t" in err
+
+
+@pytest.mark.parametrize("step", ["set_trial_intermediate_value", "set_trial_state_values"])
+def test_a_search_may_be_stopped_inside_optuna(table, tmp_path, step):
+    """The signal comes while a step of the study is written: the step is whole, and the search ends after it."""
+    code = (
+        "import os, signal, sys, optuna\nfrom dlcore.cli.main import main\n"
+        "storage = optuna.storages.RDBStorage\n"
+        f"written = storage.{step}\n"
+        "def interrupted(*args, **kwargs):\n    os.kill(os.getpid(), signal.SIGINT)\n    return written(*args, **kwargs)\n"
+        f"storage.{step} = interrupted\n"
+        f"sys.argv = ['dlcore', *{[*BASE, '--trials', '50', '--out', 't']!r}]\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 75 and "Traceback" not in done.stderr, done.stderr
+    assert "the search was stopped" in done.stderr and "1 trials are kept" in done.stderr
 
 
 def test_a_budget_of_size_and_of_time(cli, table):
