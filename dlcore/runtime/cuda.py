@@ -253,14 +253,15 @@ class CudaInstance:
             copies.append((address_of(held.status), self.buffers[buffer].address + offset, 8))
         return copies
 
-    def _call(self, n: int) -> tuple[int, int, int, list[int]]:
-        """(function, blocks, threads of a block, arguments) of a step; see `dlcore/compiler/cuda/entry.py`."""
+    def _call(self, n: int) -> tuple[int, int, int, int, list[int]]:
+        """(function, blocks, threads of a block, bytes of shared memory, arguments) of a step; see `dlcore/compiler/cuda/entry.py`."""
         step = self.program.steps[n]
-        entry = self.device.table.entry(step.kernel, step.dtypes)
+        launch = self.device.table.launch(step.kernel, step.dtypes, self.device.arch)
         pointers = [0 if a is None else self._address(step, a) for a in step.arrays]
         scalars = self._block.address + 8 * self._first[n]
         words = [*step.dims, *pointers, scalars]
-        return self.device.function(step.kernel, step.dtypes), blocks_of(entry, step), entry["block"], words
+        function = self.device.function(step.kernel, step.dtypes)
+        return function, blocks_of(launch, step), launch["block"], launch["shared"], words
 
     def _address(self, step: Any, array: tuple[Any, ...]) -> int:
         buffer, offset, shape, dtype, _ = array

@@ -45,7 +45,7 @@ class CudaDevice:
     def function(self, kernel: str, dtypes: str) -> int:
         entry = self.table.entry(kernel, dtypes)
         image = self.table.cubin(kernel, dtypes, self.arch) if self.arch else self.table.ptx(kernel, dtypes).encode() + b"\0"
-        return self.context.function(entry["symbol"], image)
+        return self.context.function(entry["symbol"], image, self.table.launch(kernel, dtypes, self.arch)["shared"])
 
 
 _devices: dict[int, CudaDevice] = {}

@@ -39,6 +39,7 @@ typedef void *CudaHandle; /* a context, module, function, stream or graph */
   X(stream_follow, "cuStreamWaitEvent", (CudaHandle stream, CudaHandle event, unsigned flags))                                    \
   X(module_load, "cuModuleLoadData", (CudaHandle *module, const void *image))                                                     \
   X(module_function, "cuModuleGetFunction", (CudaHandle *function, CudaHandle module, const char *name))                          \
+  X(function_set, "cuFuncSetAttribute", (CudaHandle function, int attribute, int value))                                          \
   X(stream_create, "cuStreamCreate", (CudaHandle *stream, unsigned flags))                                                        \
   X(stream_wait, "cuStreamSynchronize", (CudaHandle stream))                                                                      \
   X(launch, "cuLaunchKernel",                                                                                                     \

@@ -45,6 +45,7 @@ cdef extern from "cuda_driver.h" nogil:
         int (*stream_follow)(CudaHandle, CudaHandle, unsigned) noexcept nogil
         int (*module_load)(CudaHandle*, const void*) noexcept nogil
         int (*module_function)(CudaHandle*, CudaHandle, const char*) noexcept nogil
+        int (*function_set)(CudaHandle, int, int) noexcept nogil
         int (*stream_create)(CudaHandle*, unsigned) noexcept nogil
         int (*stream_wait)(CudaHandle) noexcept nogil
         int (*launch)(CudaHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CudaHandle, void**, void**) noexcept nogil
@@ -65,6 +66,7 @@ cdef enum:
     MAJOR = 75                      # attributes of a device: its compute capability
     MINOR = 76
     POOLS = 115                     # whether it has memory pools, which allocate in the order of a stream
+    MOST_SHARED = 8                 # attribute of a function: bytes of shared memory that a launch may add to what it declares
     RELEASE_THRESHOLD = 4           # attribute of a pool: bytes of free memory that it keeps
     PORTABLE = 1                    # pinned memory is pinned for all devices
     NO_TIMING = 2                   # of an event
@@ -261,8 +263,8 @@ cdef class Context:
         self.driver.check(self.driver.cuda.copy_in(to, <void*><uintptr_t>source, size, self.copies), "copying to the GPU")
         self.driver.check(self.driver.cuda.event_record(event.handle, self.copies), "marking a copy")
 
-    def function(self, str symbol, bytes image) -> int:
-        """A kernel by its name, loaded once."""
+    def function(self, str symbol, bytes image, int shared=0) -> int:
+        """A kernel by its name, loaded once.  shared: bytes of shared memory that it does not declare."""
         cdef CudaHandle module = NULL, function = NULL
         cdef const char* data = image
         name = symbol.encode()
@@ -270,6 +272,8 @@ cdef class Context:
             self.use()
             self.driver.check(self.driver.cuda.module_load(&module, data), f"loading {symbol}")
             self.driver.check(self.driver.cuda.module_function(&function, module, name), f"finding {symbol}")
+            if shared:
+                self.driver.check(self.driver.cuda.function_set(function, MOST_SHARED, shared), f"making room for {symbol}")
             self.functions[symbol] = <uintptr_t>function
         return self.functions[symbol]
 
@@ -317,7 +321,7 @@ def too_large(size, available, total, what=""):
 
 cdef struct Launch:
     CudaHandle function
-    unsigned blocks, block
+    unsigned blocks, block, shared
     int64_t* words                  # the arguments, 8 bytes each
     void** parameters               # their addresses
 
@@ -340,7 +344,7 @@ cdef class Launches:
     cdef CudaHandle executable
 
     def __init__(self, Context context, list calls, before=(), after=(), bint timed=False):
-        """calls: (function, blocks, block, arguments) in order.  before, after: (to, from, bytes), pinned memory on one side."""
+        """calls: (function, blocks, block, shared, arguments) in order.  before, after: (to, from, bytes), pinned memory on one side."""
         cdef int n, i
         self.context, self.done = context, Event(context)
         self.marks = [Event(context, True) for _ in range(len(calls) + 1)] if timed else []
@@ -351,9 +355,9 @@ cdef class Launches:
             raise MemoryError
         for n, (to, source, size) in enumerate([*before, *after]):
             self.copies[n].to, self.copies[n].source, self.copies[n].size = to, source, size
-        for n, (function, blocks, block, arguments) in enumerate(calls):
+        for n, (function, blocks, block, shared, arguments) in enumerate(calls):
             self.launches[n].function = <CudaHandle><uintptr_t>function
-            self.launches[n].blocks, self.launches[n].block = blocks, block
+            self.launches[n].blocks, self.launches[n].block, self.launches[n].shared = blocks, block, shared
             self.launches[n].words = <int64_t*>calloc(max(1, len(arguments)), 8)
             self.launches[n].parameters = <void**>calloc(max(1, len(arguments)), sizeof(void*))
             if self.launches[n].words == NULL or self.launches[n].parameters == NULL:
@@ -389,7 +393,7 @@ cdef class Launches:
             if code == 0 and self.marks:
                 code = self.mark(n)
             if code == 0 and each.blocks > 0:
-                code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, 0, stream, each.parameters, NULL)
+                code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, each.shared, stream, each.parameters, NULL)
         if code == 0 and self.marks:
             code = self.mark(self.count)
         for n in range(self.before, self.before + self.after):

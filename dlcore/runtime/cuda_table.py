@@ -42,10 +42,16 @@ class CudaTable:
         return dtypes in self.calls.get(name, {}).get("entries", {})
 
     def entry(self, name: str, dtypes: str = "f32") -> Mapping[str, Any]:
-        """An entry: symbol, blocks, block, reports, places of its code.  Raises DeviceError."""
+        """An entry: symbol; blocks, block and shared bytes of a launch; reports; places of its code.  Raises DeviceError."""
         if not self.has(name, dtypes):
             raise DeviceError(f"there is no CUDA kernel {name} for {dtypes}", where=str(self.folder), hint=BUILD)
         return self.calls[name]["entries"][dtypes]
+
+    def launch(self, name: str, dtypes: str = "f32", arch: str = "") -> Mapping[str, Any]:
+        """How an entry is launched: `blocks`, an expression of the call's sizes, threads of a `block`, bytes of `shared` memory that it
+        does not declare."""
+        entry = self.entry(name, dtypes)
+        return entry["own_launches"].get(arch, entry)
 
     def ptx(self, name: str, dtypes: str = "f32", arch: str = "") -> str:
         """The code that all architectures run, or that of one which has its own."""
@@ -74,10 +80,10 @@ def ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def blocks_of(entry: Mapping[str, Any], step: Any) -> int:
+def blocks_of(launch: Mapping[str, Any], step: Any) -> int:
     """How many blocks of threads a step launches."""
     sizes = dict(zip(step.spec.symbols(), step.dims, strict=True))
-    return int(eval(entry["blocks"], {"__builtins__": {}, "ceil": ceil_divide}, sizes))
+    return int(eval(launch["blocks"], {"__builtins__": {}, "ceil": ceil_divide}, sizes))
 
 
 _tables: dict[str, CudaTable] = {}

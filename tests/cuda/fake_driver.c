@@ -73,12 +73,13 @@ int cuModuleLoadData(void **module, const void *image) { return *module = (void 
 int cuModuleGetFunction(void **function, void *module, const char *name) {
   return (void)module, (*function = (void *)told(FUNCTION, (int64_t)name, 0, 0, NULL)) ? 0 : 500;
 }
+int cuFuncSetAttribute(void *function, int attribute, int value) { return !function || attribute != 8 || value <= 0; }
 int cuStreamCreate(void **stream, unsigned flags) { return (void)flags, *stream = &streams[made++], 0; }
 int cuStreamSynchronize(void *stream) { return told(SYNC, number(stream), 0, 0, NULL) ? 719 : failure; }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void *stream, void **parameters, void **extra) {
-  if (gx < 1 || gy != 1 || gz != 1 || bx < 1 || by != 1 || bz != 1 || shared || number(stream) || extra) return 1;
-  return (int)told(LAUNCH, (int64_t)function, gx, bx, parameters);
+  if (gx < 1 || gy != 1 || gz != 1 || bx < 1 || by != 1 || bz != 1 || number(stream) || extra) return 1;
+  return (int)told(LAUNCH, (int64_t)function, gx, bx | (int64_t)shared << 32, parameters);
 }
 int cuStreamBeginCapture_v2(void *stream, int mode) { return (void)mode, (int)told(BEGIN, number(stream), 0, 0, NULL); }
 int cuStreamEndCapture(void *stream, void **graph) { return (*graph = (void *)told(END, number(stream), 0, 0, NULL)) ? 0 : 901; }

@@ -119,7 +119,7 @@ PANEL_SIZES = ((128, 128, 96), (131, 65, 37), (1, 130, 1), (9, 12, 200))
 def test_products_of_rounded_operands(form, M, N, K):
     """Three stages of copies, for K of one slice to seven; in random order, so that a copy that is not waited for shows."""
     found, wanted, kernels = run_product(of_any_size(f"multiply_bf16_{form}"), form, M, N, K, "bf16", 5, rounded)
-    assert kernels == ["round_to_bf16", "round_to_bf16", f"multiply_bf16_{form}"]
+    assert kernels == ["round_to_blocks", "round_to_blocks", f"multiply_bf16_{form}"]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * K**0.5)
 
 
@@ -162,4 +162,4 @@ def test_operands_are_rounded_once():
     table = of_any_size("multiply_bf16_tn", "multiply_bf16_nt", "multiply_bf16_nn")
     program = plan(graph, {}, {out: [x, w]}, {out: graph.input("dout", 40, 16)}, table=table)
     kernels = [step.kernel for step in program.steps]
-    assert kernels.count("round_to_bf16") == 3 and sum("multiply_bf16" in k for k in kernels) == 2
+    assert kernels.count("round_to_blocks") == 3 and sum("multiply_bf16" in k for k in kernels) == 2

@@ -18,7 +18,7 @@ from dlcore.runtime.cuda_table import cuda_table
 
 OWN = "sm_90a"
 SHAPES = {"nn": ((0, 2), (2, 1)), "nt": ((0, 2), (1, 2)), "tn": ((2, 0), (2, 1))}
-SIZES = ((128, 128, 96), (131, 65, 37), (1, 130, 1), (9, 12, 200))
+SIZES = ((128, 256, 96), (131, 65, 37), (1, 330, 1), (9, 12, 600))  # whole tiles; tails; one column; more stages than there are
 
 
 def code(name: str) -> str:
@@ -72,17 +72,30 @@ def test_a_dense_layer():
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
+def in_blocks(x: np.ndarray) -> np.ndarray:
+    """A matrix of small whole numbers as `round_to_blocks` writes it."""
+    rows, columns = -(-x.shape[0] // 128), -(-x.shape[1] // 64)
+    padded = np.zeros((rows, 128, columns, 8, 8), np.float32)
+    padded.reshape(rows * 128, columns * 64)[: x.shape[0], : x.shape[1]] = x
+    words = (padded.view(np.uint32) >> 16).astype(np.uint16).transpose(0, 2, 1, 3, 4)
+    places = np.arange(8) ^ (np.arange(128) & 7)[:, None]
+    return np.take_along_axis(words, places[None, None, :, :, None], 3).reshape(rows, columns, 8192)
+
+
 def product_error(ptx: str, form: str, shuffle: int | None = None, add: bool = False) -> float:
-    """Of 72 by 80 by 100 from small whole numbers, whose products are exact."""
-    rng, memory = np.random.default_rng(0), Memory(1 << 18)
-    sizes = 72, 80, 100
+    """Of 72 by 80 by 500 from small whole numbers, whose products are exact."""
+    rng, memory = np.random.default_rng(0), Memory(1 << 19)
+    sizes = 72, 80, 500
     a, b = (rng.integers(-4, 5, [sizes[n] for n in shape]).astype(np.float32) for shape in SHAPES[form])
-    padded = (np.pad(v, ((0, 0), (0, -v.shape[1] % 8))) for v in (a, b))
-    places = [memory.put((v.view(np.uint32) >> 16).astype(np.uint16))[0] for v in padded]
+    blocks = [in_blocks(a), in_blocks(b)]
+    places = [memory.put(v)[0] for v in blocks]
     target, out = memory.put(np.full(sizes[:2], 5, np.float32))
     flags, _ = memory.put(np.array([int(add)]))
-    order = (2, 0, 1) if form == "tn" else (0, 2, 1)
-    launch(ptx, 1, 256, [*(sizes[n] for n in order), *places, target, flags], memory, shuffle)
+    symbols = {"M": 72, "N": 80, "KC": 8, "KR": 4}
+    order = cuda_table().calls[f"multiply_bf16_{form}"]["spec"]
+    first = sorted((s for s in symbols if re.search(rf"\b{s}\b", order)), key=lambda s: re.search(rf"\b{s}\b", order).start())
+    shared = cuda_table().launch(f"multiply_bf16_{form}", arch=OWN)["shared"]
+    launch(ptx, 1, 256, [*(symbols[s] for s in first), *places, target, flags], memory, shuffle, shared)
     return float(np.abs(out - (FORMS[form](a, b) + 5 * add)).max())
 
 
@@ -91,24 +104,25 @@ def test_a_product_onto_what_is_there(form):
     assert product_error(code(f"multiply_bf16_{form}"), form, add=True) == 0
 
 
-ALONG, ACROSS = "-9223371899415756800", "4611686293322072064"  # descriptors without their addresses
+ALONG, ACROSS = (1 << 62) + (64 << 32) + (1 << 16), (1 << 62) + (64 << 32) + (512 << 16)  # descriptors without their addresses
+READ = "before its product is waited for|while a product reads it"
 
 
 @pytest.mark.parametrize("form, pattern, by, said", [
     ("nn", r"wgmma\.fence\.sync\.aligned;", "", "without wgmma.fence"),
-    ("nn", r"fence\.proxy\.async\.shared::cta;", "", "no fence.proxy.async has shown"),
-    ("nt", r"wgmma\.wait_group\.sync\.aligned 0;", "", "before its product is waited for|while a product reads it"),
-    ("tn", r"wgmma\.wait_group\.sync\.aligned 0;", "wgmma.wait_group.sync.aligned 1;",
-     "before its product is waited for|while a product reads it"),
-    ("nt", r"wgmma\.commit_group\.sync\.aligned;", "", "before its product is waited for|while a product reads it"),
-    ("nn", r"cp\.async\.wait_group 1;", "cp.async.wait_group 2;", "a race|"),
-    ("nn", r"bar\.sync\s+0;", "", "a race|no fence|while a product reads it"),
-    ("nt", ALONG, str(int(ALONG) - (16 << 32)), ""),
-    ("nt", ALONG, str((1 << 62) | (32 << 32) | (1 << 16)), ""),
-    ("tn", ACROSS, str(int(ACROSS) - (128 << 16)), ""),
-    ("tn", ACROSS, str(int(ACROSS) + (64 << 32)), ""),
+    ("nt", r"wgmma\.wait_group\.sync\.aligned 0;", "", READ),
+    ("tn", r"wgmma\.wait_group\.sync\.aligned 1;", "wgmma.wait_group.sync.aligned 2;", READ),
+    ("nt", r"wgmma\.commit_group\.sync\.aligned;", "", READ),
+    ("nn", r"bar\.sync\s+0;", "", "a race|there is no mbarrier|no barrier of the block|nobody has begun|while a product reads it"),
+    ("nn", r"fence\.mbarrier_init\.release\.cluster;", "", "fence.mbarrier_init"),
+    ("nt", r"(try_wait\.parity\.shared::cta\.b64 p, \[%r\d+\], )%r\d+", r"\g<1>1", "still being copied|nobody has begun"),
+    ("nt", r"mov\.u32 \t%r(\d+), 49152;", r"mov.u32 \t%r\1, 32768;", "bytes were announced"),
+    ("nt", str(ALONG), str(ALONG - (32 << 32)), ""),
+    ("nt", str(ALONG), str(ALONG + (1 << 62)), ""),
+    ("tn", str(ACROSS), str(ACROSS - (256 << 16)), ""),
+    ("tn", str(ACROSS), str(ACROSS + (64 << 32)), ""),
     ("nn", r", 1, 1, 1, 0, 1;", ", 1, 1, 1, 0, 0;", ""),
-], ids=["no fence", "copies not shown", "no wait", "a wait for too few", "no group", "a copy not waited for", "no barrier",
+], ids=["no fence", "no wait", "a wait for too few", "no group", "no barrier", "barriers not shown", "the wrong phase", "too few bytes",
         "wrong stride", "wrong swizzle", "wrong leading stride", "wrong stride across", "operand not turned"])  # fmt: skip
 def test_planted_faults(form, pattern, by, said):
     """An error that names the fault, or wrong numbers, in step or in one of a few random orders."""
@@ -127,7 +141,8 @@ def test_planted_faults(form, pattern, by, said):
 
 
 def test_one_architecture_has_code_of_its_own():
-    """matmul: the others run mma.sync; it is launched in the same way, so that the executor need not know."""
+    """matmul: the others run mma.sync, with other tiles."""
+    assert cuda_table().launch("multiply_bf16_nn", arch=OWN)["shared"] > 48 << 10 > cuda_table().launch("multiply_bf16_nn")["shared"]
     entry = cuda_table().entry("multiply_bf16_nn")
-    assert set(entry["own_ptx"]) == {OWN} and "wgmma" not in cuda_table().ptx("multiply_bf16_nn", arch="sm_80")
+    assert set(entry["own_ptx"]) == set(entry["own_launches"]) == {OWN} and "wgmma" not in cuda_table().ptx("multiply_bf16_nn", arch="sm_80")
     assert ".target sm_90a" in code("multiply_bf16_nn") and ".target sm_80" in cuda_table().ptx("multiply_bf16_nn")

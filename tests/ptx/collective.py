@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ptx import bulk
 from ptx.parse import Instruction, Kernel, PtxError
 
 NOTHING = -1  # in the place of a source: zeros are copied
@@ -156,6 +157,8 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
     """cp.async: what is copied lands when a wait asks for it, not before."""
     from ptx.instructions import address_of
 
+    if "bulk" in i.words:
+        return bulk.copy(kernel, i)
     if "commit_group" in i.words:
         return lambda machine, mask: _commit(machine, mask)
     if "wait_group" in i.words or "wait_all" in i.words:

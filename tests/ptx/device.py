@@ -67,10 +67,10 @@ class Emulated:
                 self.step(step, accumulate)
 
     def step(self, step: Any, accumulate: bool) -> None:
-        entry = self.table.entry(step.kernel, step.dtypes)
         symbols = step.spec.symbols()
         dims = dict(zip(symbols, step.dims, strict=True))
-        blocks = int(eval(entry["blocks"], {"ceil": lambda a, b: -(-a // b)}, dims))
+        how = self.table.launch(step.kernel, step.dtypes, *self.own)
+        blocks = int(eval(how["blocks"], {"ceil": lambda a, b: -(-a // b)}, dims))
         if blocks <= 0:
             return
         owned, pointers = [(self.scalars, 512)], []
@@ -83,8 +83,8 @@ class Emulated:
             owned.append((pointers[-1], prod(shape) * BYTES[dtype]))
         self.write_scalars(step, accumulate)
         self.memory.own(owned)
-        self.instructions += launch(kernel_of(step.kernel, step.dtypes, *self.own), blocks, entry["block"],
-                                    [*step.dims, *pointers, self.scalars], self.memory, self.shuffle)  # fmt: skip
+        self.instructions += launch(kernel_of(step.kernel, step.dtypes, *self.own), blocks, how["block"],
+                                    [*step.dims, *pointers, self.scalars], self.memory, self.shuffle, how["shared"])  # fmt: skip
 
     def write_scalars(self, step: Any, accumulate: bool) -> None:
         self.slots[:] = -1

@@ -38,11 +38,11 @@ def build(folder: Path) -> Path:
 
 
 @cache
-def kernel_of(symbol: str) -> Kernel:
+def kernel_of(symbol: str, arch: str) -> Kernel:
     name, dtypes = next(
         (n, d) for n, c in cuda_table().calls.items() for d, e in c["entries"].items() if e["symbol"] == symbol
     )
-    return parse(cuda_table().ptx(name, dtypes))
+    return parse(cuda_table().ptx(name, dtypes, arch))
 
 
 class FakeDriver:
@@ -68,6 +68,7 @@ class FakeDriver:
         self.told = Told(self.tell)
 
     def setup(self, version: int = 13000, count: int = 1, capability: tuple[int, int] = (9, 0), pools: bool = True) -> None:
+        self.arch = {(9, 0): "sm_90a"}.get(capability, "")
         self.library.fake_setup(self.told, version, count, *capability, pools)
 
     def tell(self, what: int, a: int, b: int, c: int, parameters: Any) -> int:
@@ -85,7 +86,7 @@ class FakeDriver:
             self.symbols.append(ctypes.string_at(a).decode())
             return len(self.symbols)
         if what == LAUNCH:
-            words = range(len(kernel_of(self.symbols[a - 1]).parameters))
+            words = range(len(kernel_of(self.symbols[a - 1], self.arch).parameters))
             self.put(0, (LAUNCH, a, b, c, [ctypes.c_int64.from_address(parameters[n]).value for n in words]))
         elif what in (COPY_IN, COPY_OUT, FILL):
             self.put(parameters[0] or 0, (what, a, b, c))
@@ -155,7 +156,8 @@ class FakeDriver:
         what, *rest = action
         if what == LAUNCH:
             function, blocks, block, words = rest
-            self.clock += launch(kernel_of(self.symbols[function - 1]), blocks, block, [np.int64(w) for w in words], self.memory)
+            self.clock += launch(kernel_of(self.symbols[function - 1], self.arch), blocks, block & 0xFFFFFFFF,
+                                 [np.int64(w) for w in words], self.memory, shared=block >> 32)  # fmt: skip
         elif what == COPY_IN:
             self.bytes_at(rest[0], rest[2])[:] = np.frombuffer(ctypes.string_at(rest[1], rest[2]), np.uint8)
         elif what == COPY_OUT:

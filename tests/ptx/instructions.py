@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from ptx import collective, warpgroup
+from ptx import bulk, collective, warpgroup
 from ptx.parse import TYPES, Instruction, Kernel, Operand, PtxError
 
 Action = Callable[[Any, Any], None]
@@ -465,7 +465,7 @@ MAKERS: dict[str, Callable[[Kernel, Instruction], Action]] = {
     "setp": _compare, "selp": _select, "mov": _move, "cvt": _convert, "cvta": _address_space, "testp": _test,
     "copysign": _copysign, **dict.fromkeys(("popc", "clz", "brev", "bfe", "bfi", "prmt", "lop3", "shf"), _bits),
     "ld": _load, "ldu": _load, "st": _store, "atom": _atomic, "red": _atomic,
-    **dict.fromkeys(("membar", "prefetch"), _nothing), **collective.MAKERS, **warpgroup.MAKERS,
+    **dict.fromkeys(("membar", "prefetch"), _nothing), **collective.MAKERS, **warpgroup.MAKERS, **bulk.MAKERS,
 }  # fmt: skip
 
 

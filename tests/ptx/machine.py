@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ptx.bulk import Counter
 from ptx.memory import Memory
 from ptx.parse import Kernel, PtxError, parse
 from ptx.warpgroup import Products
@@ -23,13 +24,14 @@ MANY = 0xFFF  # in the place of a warp: several
 COLLECTIVE = {"shfl": 32, "vote": 32, "ldmatrix": 32, "mma": 32, "redux": 32, "wgmma": 128}  # threads that take part
 
 
-def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], memory: Memory, shuffle: int | None = None) -> int:
-    """Runs a grid of `blocks` blocks; returns how many instructions were taken."""
+def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], memory: Memory, shuffle: int | None = None,
+           shared: int = 0) -> int:  # fmt: skip
+    """Runs a grid of `blocks` blocks; returns how many instructions were taken.  shared: bytes that the kernel does not declare."""
     kernel = parse(kernel) if isinstance(kernel, str) else kernel
     memory.begin_launch()
     at_once, steps = max(1, BATCH // block), 0
     for first in range(0, blocks, at_once):
-        machine = Machine(kernel, first, min(at_once, blocks - first), block, blocks, arguments, memory, shuffle)
+        machine = Machine(kernel, first, min(at_once, blocks - first), block, blocks, arguments, memory, shuffle, shared)
         machine.run()
         steps += machine.steps
     return steps
@@ -42,7 +44,7 @@ class Machine:
     pc, status   of each thread, where they have parted; `uniform` is the place where all stand together, -1 else"""
 
     def __init__(self, kernel: Kernel, first: int, blocks: int, block: int, grid: int, arguments: list[Any], memory: Memory,
-                 shuffle: int | None) -> None:  # fmt: skip
+                 shuffle: int | None, shared: int = 0) -> None:  # fmt: skip
         from ptx.instructions import compile_instruction
 
         self.kernel, self.memory, self.blocks, self.block = kernel, memory, blocks, block
@@ -53,13 +55,13 @@ class Machine:
         one, zero = np.uint32(1), np.uint32(0)
         self.special = {"%tid.x": self.thread, "%ntid.x": np.uint32(block), "%nctaid.x": np.uint32(grid),
                         "%ctaid.x": np.uint32(first) + self.block_of.astype(np.uint32), "%laneid": self.lane,
-                        "%warpid": self.thread >> np.uint32(5)}  # fmt: skip
+                        "%warpid": self.thread >> np.uint32(5), "%dynamic_smem_size": np.uint32(shared)}  # fmt: skip
         self.special |= {f"%{n}.{a}": zero for n in ("tid", "ctaid") for a in "yz"}
         self.special |= {f"%{n}.{a}": one for n in ("ntid", "nctaid") for a in "yz"}
         self.first = first
         self.arguments = dict(zip((n for n, _ in kernel.parameters), arguments, strict=True))
         self.R: dict[str, Any] = {}
-        self.shared_size = -(-max(kernel.shared_bytes, 16) // 16) * 16
+        self.shared_size = -(-max(kernel.shared_bytes + shared, 16) // 16) * 16
         self.shared = np.full(blocks * self.shared_size, 0xCB, np.uint8)
         self.local_size = -(-max(kernel.local_bytes, 8) // 8) * 8
         self.local = np.full(T * self.local_size, 0xCB, np.uint8)
@@ -71,6 +73,8 @@ class Machine:
         self.uniform, self.steps = 0, 0
         self.waiting: list[list[Any]] = []  # groups of cp.async; and copies that are in none yet
         self.open: list[tuple[Any, ...]] = []
+        self.counters: dict[tuple[int, int], Counter] = {}  # mbarriers, by block and address
+        self.coming = np.zeros(words, bool)  # words that copies of the bulk engine are on their way to
         self.products = Products(self) if any(i.words[0] == "wgmma" for i in kernel.code) else None
         self.random = np.random.default_rng(shuffle) if shuffle is not None else None
         compiled = kernel.__dict__.setdefault("compiled", [])

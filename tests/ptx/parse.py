@@ -13,7 +13,7 @@ TYPES = {
     "u32": np.uint32, "s32": np.int32, "f32": np.float32, "b64": np.uint64, "u64": np.uint64, "s64": np.int64,
     "f64": np.float64, "bf16": np.uint16, "bf16x2": np.uint32, "tf32": np.uint32, "pred": np.bool_,
 }  # fmt: skip
-SPECIAL = re.compile(r"%(n?tid|n?ctaid)\.[xyz]$|%laneid$|%warpid$")
+SPECIAL = re.compile(r"%(n?tid|n?ctaid)\.[xyz]$|%laneid$|%warpid$|%dynamic_smem_size$")
 
 STATEMENT = re.compile(r"\s*([\w$]+:|[{}](?=\s|$)|[^;{}]*(?:\{[^}]*\}[^;{}]*)*;)")
 
@@ -66,7 +66,8 @@ def parse(text: str) -> Kernel:
     for p in filter(None, (p.strip() for p in text[head.end() : closing].split(","))):
         kernel.parameters.append((p.split()[-1], re.findall(r"\.([busf]\d+)\b", p)[-1]))
     opening = text.index("{", closing)
-    for declaration in re.findall(r"\.shared[^;]*;", text[: head.start()]):
+    declared = re.findall(r"\.shared[^;]*;", text[: head.start()])
+    for declaration in sorted(declared, key=lambda d: "[]" in d):  # what has no length comes last
         _memory(kernel, declaration)
     _Body(kernel, text[opening + 1 : text.rindex("}")]).read()
     return kernel
@@ -76,7 +77,7 @@ def _memory(kernel: Kernel, text: str) -> None:
     m = re.search(r"\.(shared|local)\s+(?:\.align\s+(\d+)\s+)?\.(\w+)\s+([\w$]+)(?:\[(\d+)\])?", text)
     if m is None:
         raise PtxError(f"a declaration that cannot be read: {text}")
-    where, align, size = m[1], int(m[2] or 8), np.dtype(TYPES[m[3]]).itemsize * int(m[5] or 1)
+    where, align, size = m[1], int(m[2] or 8), np.dtype(TYPES[m[3]]).itemsize * int(m[5] or ("[]" not in text))
     used = kernel.shared_bytes if where == "shared" else kernel.local_bytes
     begin = -(-used // align) * align
     begin += align if begin // align % 2 == 0 else 0  # as far aligned as is said, and no further

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from ptx import bulk
 from ptx.parse import Instruction, Kernel, PtxError
 
 GROUP = 128
@@ -89,6 +90,8 @@ def _operand(machine: Any, g: int, descriptor: np.ndarray, rows: int, turned: bo
     products = machine.products
     if products.unseen[words].any():
         raise PtxError("a product reads shared memory that no fence.proxy.async has shown it")
+    if machine.coming[words].any():
+        raise PtxError("a product reads shared memory that is still being copied")
     warps = np.arange(g * GROUP, (g + 1) * GROUP, 32).repeat(words.size)
     machine.touched("shared", np.tile(words, 4) << 2, 4, warps, None, None)
     products.reading[words] += 1
@@ -155,6 +158,8 @@ def _make(kernel: Kernel, i: Instruction) -> Any:
 
 
 def _fence(kernel: Kernel, i: Instruction) -> Any:
+    if i.words[1] == "mbarrier_init":
+        return bulk.show
     if i.words[1:3] == ["proxy", "async"]:
         return lambda machine, mask: machine.products.shown(mask) if machine.products else None
     return lambda machine, mask: None

@@ -30,9 +30,10 @@ from dlcore.compiler.rooms import PACKAGE
 from dlcore.graph.declaration import DECLARATIONS
 from dlcore.graph.spec import Spec
 
-VERSION = 3
+VERSION = 4
 INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
-SOURCES = ("toolkit.py", "intrinsics.py", "vectors.py")
+SOURCES = ("toolkit.py", "intrinsics.py", "vectors.py")  # that all kernels are made of; of those for one architecture: OWN_SOURCES
+OWN_SOURCES = ("hopper.py",)
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,18 @@ class Job:
         parts = [_toolchain(), self.symbol, repr(self.bound), self.spec.text, self.spec.over, repr(self.spec.lists)]
         made = entry.build(self.kernel, self.spec)
         parts += [made.text, made.blocks, str(made.block)]
+        parts += [_digest_of(name) for name in OWN_SOURCES if self.own]
         for k in (self.kernel, *self.own):
-            parts += [k.arch, *describe(Function(k.python, inline=True))]
+            parts += [k.arch, k.over, str(k.block), str(k.shared), *describe(Function(k.python, inline=True))]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _toolchain() -> str:
-    sources = [hashlib.sha256((Path(__file__).parent / name).read_bytes()).hexdigest() for name in SOURCES]
-    return "\n".join([toolkit.NUMBA_CUDA, repr(toolkit.CAPABILITY), repr(toolkit.ARCHES), *sources])
+    return "\n".join([toolkit.NUMBA_CUDA, repr(toolkit.CAPABILITY), repr(toolkit.ARCHES), *map(_digest_of, SOURCES)])
+
+
+def _digest_of(name: str) -> str:
+    return hashlib.sha256((Path(__file__).parent / name).read_bytes()).hexdigest()
 
 
 def room_modules() -> list[str]:
@@ -116,16 +121,16 @@ def _compile(symbol: str, path: str) -> str:
 def compile_job(job: Job) -> dict[str, Any]:
     """PTX, cubins (base64) and reports of a job."""
     ptx, made = toolkit.to_ptx(job.kernel, job.spec, dict(job.bound), job.symbol)
-    cubins, reports, own = {}, {}, {}
+    cubins, reports, own, launches = {}, {}, {}, {}
     for k in job.own:
         own[k.arch], other = toolkit.to_ptx(k, job.spec, dict(job.bound), job.symbol)
-        if (other.blocks, other.block) != (made.blocks, made.block):
-            raise CompileError(f"the kernel for {k.arch} is launched in another way", expected=made.blocks, got=other.blocks)
+        launches[k.arch] = {"blocks": other.blocks, "block": other.block, "shared": k.shared}
     with tempfile.TemporaryDirectory() as folder:
         for arch in toolkit.ARCHES:
             data, reports[arch] = toolkit.to_cubin(own.get(arch, ptx), arch, Path(folder))
             cubins[arch] = base64.b64encode(data).decode()
-    return {"ptx": ptx, "own": own, "cubins": cubins, "reports": reports, "blocks": made.blocks, "block": made.block}
+    common = {"blocks": made.blocks, "block": made.block, "shared": job.kernel.shared}
+    return {"ptx": ptx, "own": own, "cubins": cubins, "reports": reports, "launch": common, "own_launches": launches}
 
 
 @dataclass
@@ -194,8 +199,8 @@ class CudaBuild:
             packed, places = self.packed(made, paths[job.symbol].with_suffix(".xz"))
             calls[job.spec.name]["entries"][job.dtypes] = {
                 "symbol": job.symbol,
-                "blocks": made["blocks"],
-                "block": made["block"],
+                **made["launch"],
+                "own_launches": made["own_launches"],
                 "reports": made["reports"],
                 "piece": [len(archive), len(packed)],
                 "ptx": places.pop("ptx"),

@@ -51,7 +51,8 @@ class CudaKernel:
 
     kind    "each", "threads", "warps" or "blocks";  over: the axes of "each", the number of the others
     block   threads of a block;  dtypes: variants of the spec that it serves, empty: all
-    arch    the one architecture for which it takes the place of the kernel that serves the others, empty: it is that one"""
+    arch    the one architecture for which it takes the place of the kernel that serves the others, empty: it is that one
+    shared  bytes of shared memory beyond what it declares: its array of length 0"""
 
     name: str
     python: Callable[..., Any]
@@ -60,6 +61,7 @@ class CudaKernel:
     block: int = BLOCK
     dtypes: tuple[str, ...] = ()
     arch: str = ""
+    shared: int = 0
 
     def serves(self, dtypes: str) -> bool:
         return not self.dtypes or dtypes in self.dtypes
@@ -81,16 +83,17 @@ def each(*kernels: Kernel, over: str = "", block: int = BLOCK) -> None:
 
 def kernel(
     *, threads: str = "", warps: str = "", blocks: str = "", block: int = BLOCK, name: str = "", dtypes: tuple[str, ...] = (),
-    arch: str = "",
+    arch: str = "", shared: int = 0,
 ) -> Callable[[Callable[..., Any]], CudaKernel]:
     """Makes a function the code of the call of its name (or `name`), run by so many threads, warps or blocks.  arch: on that
-    architecture alone, in the place of another kernel, which is launched in the same way."""
+    architecture alone, in the place of another kernel.  shared: bytes of `cuda.shared.array(0, ...)`, which may be more than
+    the 48 KiB that arrays of a known length have together."""
     given = [(kind, over) for kind, over in (("threads", threads), ("warps", warps), ("blocks", blocks)) if over]
     if len(given) != 1:
         raise SpecError("a kernel says threads=, warps= or blocks=, one of them", got=str(dict(given)))
 
     def register(python: Callable[..., Any]) -> CudaKernel:
-        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes), arch)
+        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes), arch, shared)
         _register(made)
         return made
 

@@ -9,7 +9,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
-from dlcore.ops.matmul import cuda_bf16, cuda_large, cuda_panels, cuda_stages, cuda_tf32, cuda_wgmma
+from dlcore.ops.matmul import cuda_bf16, cuda_blocks, cuda_large, cuda_panels, cuda_stages, cuda_tf32, cuda_wgmma
 from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
 
 TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
@@ -160,24 +160,29 @@ nt_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_rows, True)
 tn_bf16 = cuda_bf16.bf16_tile(by_columns, False, by_columns, False)
 clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added, cuda_bf16.write_activated
 
-# Large products read operands that were rounded once, see cuda_panels; `tn` ones of few tiles are summed in PANEL_PARTS
-PANEL_PARTS, MANY = 4, "M * N * K >= 33554432"
-PANELS = {"nn": ("M, ceil(K / 8) * 8", "K, ceil(N / 8) * 8"), "nt": ("M, ceil(K / 8) * 8", "N, ceil(K / 8) * 8"),
-          "tn": ("K, ceil(M / 8) * 8", "K, ceil(N / 8) * 8")}
+# Large products read operands in blocks that were rounded once, see cuda_blocks; `tn` ones of few tiles are summed in PANEL_PARTS.
+# The size of a block's row of K is KC blocks of 64 where rows run along K, KR blocks of 128 where they run across it.
+PANEL_PARTS, MANY = 8, "M * N * K >= 33554432"
+ROW_BLOCKS, COLUMN_BLOCKS = {n: f"ceil({n} / 128)" for n in "MN"}, {n: f"ceil({n} / 64)" for n in "MN"}
+BLOCKS = {"nn": (f"{ROW_BLOCKS['M']}, KC, 8192", f"KR, {COLUMN_BLOCKS['N']}, 8192"),
+          "nt": (f"{ROW_BLOCKS['M']}, KC, 8192", f"{ROW_BLOCKS['N']}, KC, 8192"),
+          "tn": (f"KR, {COLUMN_BLOCKS['M']}, 8192", f"KR, {COLUMN_BLOCKS['N']}, 8192")}
+OF_BLOCKS = {"nn": "2 * M * N * 64 * KC", "nt": "2 * M * N * 64 * KC", "tn": "2 * M * N * 128 * KR"}
 call("round_to_bf16(x: F[R, C] -> out: bf16[R, ceil(C / 8) * 8])", over="R", flops="R * C")
-for form, (a, b) in PANELS.items():
-    call(f"multiply_bf16_{form}(a: bf16[{a}], b: bf16[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
-call(f"multiply_bf16_parts(a: bf16[{PANELS['tn'][0]}], b: bf16[{PANELS['tn'][1]}] -> parts: F[{PANEL_PARTS}, M, N])", over=LARGE,
-     flops="2 * M * N * K")
+call("round_to_blocks(x: F[R, C] -> out: bf16[ceil(R / 128), ceil(C / 64), 8192])", over="R", flops="R * C")
+for form, (a, b) in BLOCKS.items():
+    call(f"multiply_bf16_{form}(a: bf16[{a}], b: bf16[{b}] -> +out: F[M, N])", over=LARGE, flops=OF_BLOCKS[form])
+call(f"multiply_bf16_parts(a: bf16[{BLOCKS['tn'][0]}], b: bf16[{BLOCKS['tn'][1]}] -> parts: F[{PANEL_PARTS}, M, N])", over=LARGE,
+     flops=OF_BLOCKS["tn"])
 call(f"add_panel_parts(parts: F[{PANEL_PARTS}, M, N] -> +out: F[M, N])", over="M", flops=f"{PANEL_PARTS} * M * N")
-call(f"multiply_bf16_dense(x: bf16[{PANELS['nn'][0]}], weight: bf16[{PANELS['nn'][1]}], bias: f32[N]?, activation: i64,"
-     " parameter: f32 -> out: F[M, N])", over=LARGE, flops="2 * M * N * K")
-ROUND = "round_to_bf16(a -> a_rounded)", "round_to_bf16(b -> b_rounded)"
+call(f"multiply_bf16_dense(x: bf16[{BLOCKS['nn'][0]}], weight: bf16[{BLOCKS['nn'][1]}], bias: f32[N]?, activation: i64,"
+     " parameter: f32 -> out: F[M, N])", over=LARGE, flops=OF_BLOCKS["nn"])
+ROUND = "round_to_blocks(a -> a_rounded)", "round_to_blocks(b -> b_rounded)"
 lowered("matmul_tn", *ROUND, "multiply_bf16_parts(a_rounded, b_rounded -> parts)", "add_panel_parts(parts -> out)",
-        when=f"{MANY} and K >= 4096 and M * N <= 1048576", product="bf16")
-for form in PANELS:
+        when=f"{MANY} and K >= 4096 and M * N <= 4194304", product="bf16")
+for form in BLOCKS:
     lowered(f"matmul_{form}", *ROUND, f"multiply_bf16_{form}(a_rounded, b_rounded -> out)", when=MANY, product="bf16")
-lowered("dense_forward", "round_to_bf16(x -> x_rounded)", "round_to_bf16(weight -> weight_rounded)",
+lowered("dense_forward", "round_to_blocks(x -> x_rounded)", "round_to_blocks(weight -> weight_rounded)",
         "multiply_bf16_dense(x_rounded, weight_rounded, bias, activation, parameter -> out)", when=MANY, product="bf16")
 
 for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
@@ -230,8 +235,8 @@ def dense_forward_bf16(item, thread, x, weight, bias, activation, parameter, out
     activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 
-panels_nn, panels_nt = cuda_panels.panel_tile(True, False), cuda_panels.panel_tile(True, True)
-panels_tn, rounded = cuda_panels.panel_tile(False, False), cuda_panels.to_bf16
+blocks_nn, blocks_nt = cuda_blocks.blocked_tile(True, False), cuda_blocks.blocked_tile(True, True)
+blocks_tn, rounded_blocks, rounded = cuda_blocks.blocked_tile(False, False), cuda_blocks.to_blocks, cuda_panels.to_bf16
 
 
 @kernel(threads="R * ceil(C / 8)")
@@ -239,12 +244,17 @@ def round_to_bf16(item, x, out):
     rounded(item, x, x.shape[1], 0, out)
 
 
+@kernel(threads="1024 * ceil(R / 128) * ceil(C / 64)")
+def round_to_blocks(item, x, out):
+    rounded_blocks(item, x, out)
+
+
 @kernel(blocks=LARGE)
 def multiply_bf16_nn(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nn(acc, thread, m0, n0, 0, b.shape[0], a, b, 0)
+    blocks_nn(acc, thread, m0, n0, 0, 64 * a.shape[1], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
@@ -253,7 +263,7 @@ def multiply_bf16_nt(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nt(acc, thread, m0, n0, 0, a.shape[1], a, b, 0)
+    blocks_nt(acc, thread, m0, n0, 0, 64 * a.shape[1], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
@@ -262,19 +272,18 @@ def multiply_bf16_tn(item, thread, a, b, out, add_out):
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_tn(acc, thread, m0, n0, 0, a.shape[0], a, b, 0)
+    blocks_tn(acc, thread, m0, n0, 0, 128 * a.shape[0], a, b, 0)
     added_bf16(acc, thread, m0, n0, out, add_out)
 
 
 @kernel(blocks=f"{PANEL_PARTS} * {LARGE}")
 def multiply_bf16_parts(item, thread, a, b, parts):
-    """Part `item % PANEL_PARTS` of K, cut at multiples of 32."""
+    """Part `item % PANEL_PARTS` of K, cut at multiples of 64."""
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
-    part, K = item % PANEL_PARTS, a.shape[0]
-    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
+    part, count = item % PANEL_PARTS, 2 * a.shape[0]
     m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
-    panels_tn(acc, thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b, 0)
+    blocks_tn(acc, thread, m0, n0, 64 * (count * part // PANEL_PARTS), 64 * (count * (part + 1) // PANEL_PARTS), a, b, 0)
     added_bf16(acc, thread, m0, n0, parts[part], False)
 
 
@@ -293,47 +302,48 @@ def multiply_bf16_dense(item, thread, x, weight, bias, activation, parameter, ou
     acc = cuda.local.array((4, 4, 4), f32)
     clear_bf16(acc)
     m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    panels_nn(acc, thread, m0, n0, 0, weight.shape[0], x, weight, 0)
+    blocks_nn(acc, thread, m0, n0, 0, 64 * x.shape[1], x, weight, 0)
     activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
 
 
 # ---- the same on Hopper ------------------------------------------------------------------------------------------
+WIDE_TILES = "ceil(M / 128) * ceil(N / 256)"
+HOPPER = {"arch": "sm_90a", "shared": cuda_wgmma.SHARED}
 group_nn, group_nt = cuda_wgmma.warpgroup_tile(True, False), cuda_wgmma.warpgroup_tile(True, True)
 group_tn, added_group = cuda_wgmma.warpgroup_tile(False, False), cuda_wgmma.write_added
-activated_group = cuda_wgmma.write_activated
+activated_group, group_corner = cuda_wgmma.write_activated, cuda_wgmma.corner
 
 
-@kernel(blocks=LARGE, name="multiply_bf16_nn", arch="sm_90a")
+@kernel(blocks=WIDE_TILES, name="multiply_bf16_nn", **HOPPER)
 def group_multiply_nn(item, thread, a, b, out, add_out):
-    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    added_group(group_nn(thread, m0, n0, 0, b.shape[0], a, b), thread, m0, n0, out, add_out)
+    m0, n0 = group_corner(item, out.shape[0], out.shape[1])
+    added_group(group_nn(thread, m0, n0, 0, a.shape[1], a, b), thread, m0, n0, out, add_out)
 
 
-@kernel(blocks=LARGE, name="multiply_bf16_nt", arch="sm_90a")
+@kernel(blocks=WIDE_TILES, name="multiply_bf16_nt", **HOPPER)
 def group_multiply_nt(item, thread, a, b, out, add_out):
-    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
+    m0, n0 = group_corner(item, out.shape[0], out.shape[1])
     added_group(group_nt(thread, m0, n0, 0, a.shape[1], a, b), thread, m0, n0, out, add_out)
 
 
-@kernel(blocks=LARGE, name="multiply_bf16_tn", arch="sm_90a")
+@kernel(blocks=WIDE_TILES, name="multiply_bf16_tn", **HOPPER)
 def group_multiply_tn(item, thread, a, b, out, add_out):
-    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    added_group(group_tn(thread, m0, n0, 0, a.shape[0], a, b), thread, m0, n0, out, add_out)
+    m0, n0 = group_corner(item, out.shape[0], out.shape[1])
+    added_group(group_tn(thread, m0, n0, 0, 2 * a.shape[0], a, b), thread, m0, n0, out, add_out)
 
 
-@kernel(blocks=f"{PANEL_PARTS} * {LARGE}", name="multiply_bf16_parts", arch="sm_90a")
+@kernel(blocks=f"{PANEL_PARTS} * {WIDE_TILES}", name="multiply_bf16_parts", **HOPPER)
 def group_multiply_parts(item, thread, a, b, parts):
-    part, K = item % PANEL_PARTS, a.shape[0]
-    share = (K + 32 * PANEL_PARTS - 1) // (32 * PANEL_PARTS) * 32
-    m0, n0 = panel_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
-    found = group_tn(thread, m0, n0, min(part * share, K), min((part + 1) * share, K), a, b)
+    part, count = item % PANEL_PARTS, 2 * a.shape[0]
+    m0, n0 = group_corner(item // PANEL_PARTS, parts.shape[1], parts.shape[2])
+    found = group_tn(thread, m0, n0, count * part // PANEL_PARTS, count * (part + 1) // PANEL_PARTS, a, b)
     added_group(found, thread, m0, n0, parts[part], False)
 
 
-@kernel(blocks=LARGE, name="multiply_bf16_dense", arch="sm_90a")
+@kernel(blocks=WIDE_TILES, name="multiply_bf16_dense", **HOPPER)
 def group_multiply_dense(item, thread, x, weight, bias, activation, parameter, out):
-    m0, n0 = panel_corner(item, out.shape[0], out.shape[1])
-    found = group_nn(thread, m0, n0, 0, weight.shape[0], x, weight)
+    m0, n0 = group_corner(item, out.shape[0], out.shape[1])
+    found = group_nn(thread, m0, n0, 0, x.shape[1], x, weight)
     activated_group(found, thread, m0, n0, out, bias, activation, parameter)
 
 
@@ -347,7 +357,7 @@ call("multiply_tf32_dense(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activati
      over=LARGE, flops="2 * M * N * K")
 lowered("matmul_tn", "multiply_tf32_parts(a, b -> parts)", "add_panel_parts(parts -> out)",
         when=f"{MANY} and K >= 4096 and M * N <= 1048576", product="tf32x3")
-for form in PANELS:
+for form in BLOCKS:
     lowered(f"matmul_{form}", f"multiply_tf32_{form}(a, b -> out)", when=MANY, product="tf32x3")
 lowered("dense_forward", "multiply_tf32_dense(x, weight, bias, activation, parameter -> out)", when=MANY, product="tf32x3")
 

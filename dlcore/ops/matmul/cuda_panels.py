@@ -12,7 +12,7 @@ from dlcore.compiler.cuda.intrinsics import load_matrices_turned, mma_bf16, pack
 from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.cuda.vectors import address_of, copy_16, load_4, store_words
 from dlcore.compiler.language import helper
-from dlcore.ops.matmul.cuda_stages import HALF, left_along, place_along, right_along, staged
+from dlcore.ops.matmul.cuda_stages import HALF, left_along, right_along
 
 DEPTH = 32
 ZERO = np.float32(0)
@@ -53,17 +53,6 @@ to_bf16 = rounding(of_matrix)
 
 
 # ---- memory to shared memory -------------------------------------------------------------------------------------
-@helper
-def bring_along(tile, x, row, k, stop, thread):
-    """128 rows, 32 columns of x, whose rows run along K: 64 bytes each in shared memory."""
-    rows, pitch, chunk = x.shape[0], x.shape[1], thread & 3
-    for n in range(2):
-        r = (thread >> 2) + 64 * n
-        there = row + r < rows and k + 8 * chunk < stop
-        source = address_of(x) + (u64(2) * u64((row + r) * pitch + k + 8 * chunk) if there else u64(0))
-        copy_16(tile + place_along(r, chunk), source, u32(16) if there else u32(0))
-
-
 @helper
 def place_across(r, chunk):
     """The byte of 16 bytes of row r in a slice whose rows run across K."""
@@ -119,15 +108,3 @@ def slice_product(a_along, b_along):
                 multiply(acc, i, 3, w, y[2], y[3])
 
     return multiply_slice
-
-
-def panel_tile(a_along, b_along):
-    """`staged` for two matrices.  What is read there beyond stop must be 0: start and stop are multiples of DEPTH, or the end."""
-    bring_a, bring_b = bring_along if a_along else bring_across, bring_along if b_along else bring_across
-
-    @helper
-    def bring(tile, m0, n0, k, stop, a, b, thread, extra):
-        bring_a(tile, a, m0, k, stop if not a_along else a.shape[1], thread)
-        bring_b(tile + u32(HALF), b, n0, k, stop if not b_along else b.shape[1], thread)
-
-    return staged(bring, slice_product(a_along, b_along), DEPTH)

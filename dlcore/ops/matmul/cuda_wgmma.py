@@ -1,134 +1,219 @@
-"""Large bf16 products on the tensor cores of Hopper (sm_90a): `wgmma`, whose operands lie in shared memory.
+"""Large bf16 products on the tensor cores of Hopper (sm_90a): `wgmma` on blocks that the bulk engine copies (`cuda_blocks`).
 
-As `cuda_panels`: a block of 256 threads makes 128 by 128, 32 of K at a time, in three stages of `cp.async`.  Each of its two
-warpgroups has 64 rows, and reads both operands by descriptors: no fragment passes through registers.  An operand whose rows run
-along K lies in rows of 64 bytes, swizzled within 512 (its 16 bytes by bits 1 and 2 of the row's number); one whose rows run across
-K lies in two blocks of 64 columns, in rows of 128 bytes swizzled within 1,024.  Copies are made by the threads, products read by
-another way to the same memory: a fence shows what was written, before the barrier.
+A block of 256 threads makes 128 by 256 of the result: each of its two warpgroups 64 rows, 128 sums a thread.  64 of K are a stage
+of 48 KiB, of which four are in shared memory: one is multiplied, one was, and those behind are on their way.  One thread asks for
+them, in a few copies each; whoever reads a stage waits for its barrier, which counts bytes.  A stage is asked for again
+once both warpgroups have waited for the products that read it, which the barrier of the block says.
 
 Source: NVIDIA, Parallel Thread Execution ISA, chapter Asynchronous Warpgroup Level Matrix Instructions.
 """
 
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import (
-    cuda,
-    f32,
+from dlcore.compiler.cuda.hopper import (
+    announce,
+    await_phase,
+    barrier_make,
+    barriers_made,
+    copy_bulk,
     no_sums,
-    shared_address,
-    show_to_products,
     spread,
-    u32,
-    u64,
     warpgroup_close,
     warpgroup_fence,
     warpgroup_product,
     warpgroup_wait,
+    warpgroup_wait_but_1,
 )
-from dlcore.compiler.cuda.vectors import address_of, await_copies_but_1, close_copies, copy_16
+from dlcore.compiler.cuda.intrinsics import cuda, f32, i64, shared_address, u32, u64
+from dlcore.compiler.cuda.vectors import address_of, load_2, store_2
 from dlcore.compiler.language import helper
-from dlcore.ops.matmul.cuda_panels import DEPTH, bring_along
-from dlcore.ops.matmul.cuda_stages import HALF, SIDE
+from dlcore.ops.matmul import NONE
 from dlcore.ops.matmul.cuda_tiles import activated
+
+ROWS, COLUMNS = 128, 256
+STAGES, LEFT, STAGE = 4, 16384, 49152           # bytes of the left operand in a stage, and of both
+SHARED = STAGES * STAGE + 1024 + 64             # and what it takes to begin at a multiple of 1,024, and barriers
+GROUP = 8                                       # rows of tiles that follow one another: what they read stays in the cache
 
 ZERO = np.float32(0)
 
 
 @helper
-def bring_blocks(tile, x, column, k, stop, thread):
-    """32 rows, 128 columns of x, whose rows run across K, in two blocks of 64 columns."""
-    pitch, chunk = x.shape[1], thread & 15
-    for n in range(2):
-        r = (thread >> 4) + 16 * n
-        there = k + r < stop and column + 8 * chunk < pitch
-        source = address_of(x) + (u64(2) * u64((k + r) * pitch + column + 8 * chunk) if there else u64(0))
-        place = u32(chunk >> 3) * u32(4096) + u32(r) * u32(128) + (((u32(chunk) & u32(7)) ^ (u32(r) & u32(7))) << u32(4))
-        copy_16(tile + place, source, u32(16) if there else u32(0))
+def corner(item, M, N):
+    """The first row and column of a tile, tiles in groups of GROUP rows."""
+    rows, columns = (M + ROWS - 1) // ROWS, (N + COLUMNS - 1) // COLUMNS
+    first = item // (GROUP * columns) * GROUP
+    height, place = min(rows - first, i64(GROUP)), item % (GROUP * columns)
+    return (first + place % height) * ROWS, place // height * COLUMNS
+
+
+# ---- memory to shared memory: 64 of K, the k-th of them ----------------------------------------------------------
+@helper
+def bring_along(place, x, row, k, count, barrier):
+    """count blocks below one another, rows running along K; beyond the matrix the last one again."""
+    for n in range(count):
+        block = min((row >> 7) + n, x.shape[0] - 1) * x.shape[1] + k
+        copy_bulk(place + u32(16384 * n), address_of(x) + u64(block) * u64(16384), u32(16384), barrier)
+
+
+@helper
+def bring_across(place, x, column, k, count, barrier):
+    """Halves of 2 count blocks side by side, rows running across K."""
+    for n in range(2 * count):
+        block = (k >> 1) * x.shape[1] + min((column >> 6) + n, x.shape[1] - 1)
+        half = u64(block) * u64(16384) + u64((k & 1) * 8192)
+        copy_bulk(place + u32(8192 * n), address_of(x) + half, u32(8192), barrier)
 
 
 @helper
 def described_along(at):
-    """64-byte swizzle; 512 bytes from 8 rows to the next."""
-    return (u64(1) << u64(63)) | (u64(32) << u64(32)) | (u64(1) << u64(16)) | u64((at & u32(0x3FFFF)) >> u32(4))
+    """128-byte swizzle; 1,024 bytes from 8 rows to the next."""
+    return (u64(1) << u64(62)) | (u64(64) << u64(32)) | (u64(1) << u64(16)) | u64((at & u32(0x3FFFF)) >> u32(4))
 
 
 @helper
 def described_across(at):
-    """128-byte swizzle; 4,096 bytes from 64 columns to the next, 1,024 from 8 of K to the next."""
-    return (u64(1) << u64(62)) | (u64(64) << u64(32)) | (u64(256) << u64(16)) | u64((at & u32(0x3FFFF)) >> u32(4))
+    """128-byte swizzle; 8,192 bytes from 64 columns to the next, 1,024 from 8 of K to the next."""
+    return (u64(1) << u64(62)) | (u64(64) << u64(32)) | (u64(512) << u64(16)) | u64((at & u32(0x3FFFF)) >> u32(4))
 
 
 def warpgroup_tile(a_along, b_along):
-    """sums(thread, m0, n0, start, stop, a, b): the product over K from start to stop, as `panel_tile`; 64 numbers of a thread."""
-    bring_a, bring_b = bring_along if a_along else bring_blocks, bring_along if b_along else bring_blocks
+    """sums(thread, m0, n0, start, stop, a, b): the product over the blocks of 64 of K from start to stop; 128 numbers of a thread."""
+    bring_a, bring_b = bring_along if a_along else bring_across, bring_along if b_along else bring_across
     described_a, described_b = described_along if a_along else described_across, described_along if b_along else described_across
     step_a, step_b = 2 if a_along else 128, 2 if b_along else 128           # 16 of K, in 16 bytes
     product = warpgroup_product(not a_along, not b_along)
 
     @helper
-    def bring(tile, m0, n0, k, stop, a, b, thread):
-        if k < stop:
-            bring_a(tile, a, m0, k, stop if not a_along else a.shape[1], thread)
-            bring_b(tile + u32(HALF), b, n0, k, stop if not b_along else b.shape[1], thread)
-        close_copies()
+    def ask(n, stages, barriers, m0, n0, start, a, b):
+        """For the n-th stage."""
+        at = u32(n & (STAGES - 1))
+        stage, barrier = stages + at * u32(STAGE), barriers + at * u32(8)
+        announce(barrier, u32(STAGE))
+        bring_a(stage, a, m0, start + n, 1, barrier)
+        bring_b(stage + u32(LEFT), b, n0, start + n, 2, barrier)
 
     @helper
     def sums(thread, m0, n0, start, stop, a, b):
-        shared = cuda.shared.array(12288, u32, alignment=1024)      # three stages
-        base, group = shared_address(shared), u32(thread >> 7)
-        bring(base, m0, n0, start, stop, a, b, thread)
-        bring(base + u32(2 * HALF), m0, n0, start + DEPTH, stop, a, b, thread)
+        barriers = shared_address(cuda.shared.array(0, u32))
+        stages, group, count = (barriers + u32(64 + 1023)) & u32(0xFFFFFC00), u32(thread >> 7), stop - start
+        if thread == 0:
+            for n in range(STAGES):
+                barrier_make(barriers + u32(8 * n), u32(1))
+            barriers_made()
+            for n in range(min(count, i64(STAGES - 1))):
+                ask(n, stages, barriers, m0, n0, start, a, b)
+        cuda.syncthreads()
         acc = no_sums()
-        tile, free = base, base + u32(4 * HALF)
-        for k in range(start, stop, DEPTH):
-            await_copies_but_1()
-            show_to_products()
-            cuda.syncthreads()
-            bring(free, m0, n0, k + 2 * DEPTH, stop, a, b, thread)
-            left, right = described_a(tile + group * u32(4096)), described_b(tile + u32(HALF))
+        for n in range(count):
+            at = u32(n & (STAGES - 1))
+            await_phase(barriers + at * u32(8), u32(n >> 2) & u32(1))
+            stage = stages + at * u32(STAGE)
+            left, right = described_a(stage + group * u32(8192)), described_b(stage + u32(LEFT))
             acc = warpgroup_fence(acc)
             acc = product(acc, left, right)
             acc = product(acc, left + u64(step_a), right + u64(step_b))
+            acc = product(acc, left + u64(2 * step_a), right + u64(2 * step_b))
+            acc = product(acc, left + u64(3 * step_a), right + u64(3 * step_b))
             warpgroup_close()
-            acc = warpgroup_wait(acc)
-            free = tile
-            tile = tile + u32(2 * HALF) if tile - base < u32(4 * HALF) else base
-        return acc
+            acc = warpgroup_wait_but_1(acc)
+            cuda.syncthreads()
+            if thread == 0 and n + STAGES - 1 < count:
+                ask(n + STAGES - 1, stages, barriers, m0, n0, start, a, b)
+        return warpgroup_wait(acc)
 
     return sums
 
 
+# ---- sums to memory ----------------------------------------------------------------------------------------------
 @helper
-def write_columns(acc, q, thread, m0, n0, out, add):
-    """The q-th 32 columns: of each 8, a thread has two neighbours in a row and in that 8 further on."""
+def put_two(out, row, column, x, y, add):
+    """Two neighbours of a row; column is even."""
     M, N = out.shape
-    lane, warp = thread & 31, thread >> 5
+    if row < M and column < N:
+        if N & 1 == 0 and address_of(out) & u64(7) == u64(0):
+            at = address_of(out) + u64(4) * u64(row * N + column)
+            if add:
+                old = load_2(at)
+                x, y = x + old[0], y + old[1]
+            store_2(at, x, y)
+        else:
+            out[row, column] = x + (out[row, column] if add else ZERO)
+            if column + 1 < N:
+                out[row, column + 1] = y + (out[row, column + 1] if add else ZERO)
+
+
+@helper
+def write_columns(acc, q, thread, m0, n0, out, bias, add):
+    """The q-th 32 columns: of each 8, a thread has two neighbours in a row and in that 8 further on."""
+    lane, warp, N = thread & 31, thread >> 5, out.shape[1]
     m, n = m0 + 16 * warp + (lane >> 2), n0 + 32 * q + (lane & 3) * 2
     for j in range(4):
-        for r in range(4):
-            row, column = m + (8 if r > 1 else 0), n + 8 * j + (r & 1)
-            if row < M and column < N:
-                out[row, column] = acc[16 * q + 4 * j + r] + (out[row, column] if add else ZERO)
+        column, x, y = n + 8 * j, ZERO, ZERO
+        if bias.shape[0] > 0:
+            x, y = bias[column] if column < N else ZERO, bias[column + 1] if column + 1 < N else ZERO
+        put_two(out, m, column, acc[16 * q + 4 * j] + x, acc[16 * q + 4 * j + 1] + y, add)
+        put_two(out, m + 8, column, acc[16 * q + 4 * j + 2] + x, acc[16 * q + 4 * j + 3] + y, add)
+
+
+@helper
+def store_columns(acc, q, at, pitch, bias, n):
+    """`write_columns` of a tile that lies whole in a matrix of even rows, and is not added; at: the thread's first address."""
+    for j in range(4):
+        x, y = ZERO, ZERO
+        if bias.shape[0] > 0:
+            x, y = bias[n + 32 * q + 8 * j], bias[n + 32 * q + 8 * j + 1]
+        store_2(at + u64(128 * q + 32 * j), acc[16 * q + 4 * j] + x, acc[16 * q + 4 * j + 1] + y)
+        store_2(at + u64(128 * q + 32 * j) + pitch, acc[16 * q + 4 * j + 2] + x, acc[16 * q + 4 * j + 3] + y)
+
+
+@helper
+def store_whole(acc, thread, m0, n0, out, bias):
+    lane, N = thread & 31, out.shape[1]
+    m, n = m0 + 16 * (thread >> 5) + (lane >> 2), n0 + (lane & 3) * 2
+    at, pitch = address_of(out) + u64(4) * u64(m * N + n), u64(32 * N)
+    store_columns(acc, 0, at, pitch, bias, n)
+    store_columns(acc, 1, at, pitch, bias, n)
+    store_columns(acc, 2, at, pitch, bias, n)
+    store_columns(acc, 3, at, pitch, bias, n)
+    store_columns(acc, 4, at, pitch, bias, n)
+    store_columns(acc, 5, at, pitch, bias, n)
+    store_columns(acc, 6, at, pitch, bias, n)
+    store_columns(acc, 7, at, pitch, bias, n)
+
+
+@helper
+def write_biased(sums, thread, m0, n0, out, bias, add):
+    """The tile + bias into out [M, N], or onto what is there; an absent bias has length 0.  Spelt out, so that acc stays in
+    registers."""
+    acc, (M, N) = cuda.local.array(128, f32), out.shape
+    spread(sums, acc)
+    if not add and m0 + ROWS <= M and n0 + COLUMNS <= N and N & 1 == 0 and address_of(out) & u64(7) == u64(0):
+        store_whole(acc, thread, m0, n0, out, bias)
+        return
+    write_columns(acc, 0, thread, m0, n0, out, bias, add)
+    write_columns(acc, 1, thread, m0, n0, out, bias, add)
+    write_columns(acc, 2, thread, m0, n0, out, bias, add)
+    write_columns(acc, 3, thread, m0, n0, out, bias, add)
+    write_columns(acc, 4, thread, m0, n0, out, bias, add)
+    write_columns(acc, 5, thread, m0, n0, out, bias, add)
+    write_columns(acc, 6, thread, m0, n0, out, bias, add)
+    write_columns(acc, 7, thread, m0, n0, out, bias, add)
 
 
 @helper
 def write_added(sums, thread, m0, n0, out, add):
-    """The tile into out [M, N], or onto what is there.  Spelt out, so that acc stays in registers."""
-    acc = cuda.local.array(64, f32)
-    spread(sums, acc)
-    write_columns(acc, 0, thread, m0, n0, out, add)
-    write_columns(acc, 1, thread, m0, n0, out, add)
-    write_columns(acc, 2, thread, m0, n0, out, add)
-    write_columns(acc, 3, thread, m0, n0, out, add)
+    write_biased(sums, thread, m0, n0, out, out[0, :0], add)
 
 
 @helper
 def write_activated(sums, thread, m0, n0, out, bias, activation, parameter):
-    """f(tile + bias); an absent bias has length 0."""
+    """f(tile + bias), f over the tile once it is written: the code of every f beside 128 sums would be too much."""
     M, N = out.shape
-    write_added(sums, thread, m0, n0, out, False)
-    cuda.syncthreads()
-    for t in range(thread, SIDE * SIDE, 256):
-        m, n = m0 + (t >> 7), n0 + (t & 127)
-        if m < M and n < N:
-            out[m, n] = activated(out[m, n] + (bias[n] if bias.shape[0] > 0 else ZERO), activation, parameter)
+    write_biased(sums, thread, m0, n0, out, bias, False)
+    if activation != NONE:
+        cuda.syncthreads()
+        for t in range(thread, ROWS * COLUMNS, 256):
+            m, n = m0 + (t >> 8), n0 + (t & 255)
+            if m < M and n < N:
+                out[m, n] = activated(out[m, n], activation, parameter)
