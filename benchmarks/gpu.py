@@ -4,9 +4,9 @@
 
 For each case dlcore and, where `--peer` names a Python with CUDA's torch, torch (whole training steps also compiled) take turns;
 reported are medians of microseconds, the TFLOP/s, GB/s or items/s they amount to, and the median of the ratios of neighbouring
-turns.  `copy` is the bandwidth that memory-bound kernels can be held against.  In bf16 torch's operands of single operations are
-bf16 in memory; dlcore's are float32 and are rounded in the call.  Nothing of this has been measured yet:
-no GPU was at hand (docs/cuda.md).
+turns.  `copy` is the bandwidth that memory-bound kernels can be held against.  dlcore's kernels are timed by events on the GPU,
+its training steps as `fit` runs them; torch's by the clock over calls that are put into the stream one behind the other.  In bf16
+torch's operands of single operations are bf16 in memory; dlcore's are float32, and the time to round them is part of the call's.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from dlcore import ops
 from dlcore.errors import DlcoreError
 from dlcore.graph import Graph, plan
 from dlcore.optim import AdamW
+from dlcore.runtime.cuda_driver import Launches
 
 PEER = Path(__file__).parent / "peers" / "gpu_torch.py"
-REPEATS, TURN = 50, 0.5  # runs of a turn at most, and seconds that they may take
+REPEATS, TURN = 200, 0.3  # runs of a turn at most, and seconds that they may take
 
 
 @dataclass(frozen=True)
@@ -83,91 +84,128 @@ CASES = (
 MODELS = ("mlp", "text", "language_model")  # whole training steps, which PyTorch also compiles
 
 
+class Kernels:
+    """The calls of a program whose memory lies on the GPU, those too that a model would have prepared once."""
+
+    def __init__(self, instance: Any) -> None:
+        steps = range(len(instance.program.steps))
+        self.longest = 0.0  # of its calls: a product without the rounding of its operands
+        self.instance, self.launches = instance, Launches(instance.device.context, [instance._call(n) for n in steps], timed=True)
+
+    def __call__(self) -> float:
+        """Seconds of one run, by the GPU's clock: between events before the first and behind the last kernel."""
+        self.launches.begin()
+        self.launches.finish()
+        spans = self.launches.spans()
+        self.longest = max(spans)
+        return sum(spans)
+
+
+class Steps:
+    """Training steps of a model as `fit` makes them: on rows of a data set that lies on the GPU, one behind the other."""
+
+    def __init__(self, model: Any, x: np.ndarray, y: np.ndarray, batch: int) -> None:
+        self.model, self.x, self.y, self.batch, self.count = model, x, y.astype(np.int32), batch, len(x) // batch
+        self()
+
+    def __call__(self) -> float:
+        """Seconds of a step, on average over an epoch."""
+        begin = time.perf_counter()
+        self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, verbose=0)
+        return (time.perf_counter() - begin) / self.count
+
+    def instance(self) -> Any:
+        """The program of a step on a batch that lies in its inputs, for a look at its kernels."""
+        from dlcore.training.programs import signature
+
+        x, y = self.x[: self.batch], self.y[: self.batch]
+        self.model.train_on_batch(x, y)
+        runner = self.model.programs.runner(signature(self.model, "train", self.batch, [x], [y]))
+        runner.put([x, y])
+        runner.instance.run(lr=1e-4, step=10)
+        return runner.instance
+
+
 class Programs:
-    """Makers of runs, by the names that cases give; each returns a function that runs once and waits."""
+    """Makers of runs, by the names that cases give: `Kernels` or `Steps`."""
 
     def __init__(self, precision: str) -> None:
         self.graph, self.rng = Graph(precision=precision), np.random.default_rng(0)
 
-    def filled(self, outputs: dict[str, Any], **more: Any) -> Callable[..., None]:
+    def filled(self, outputs: dict[str, Any], **more: Any) -> Kernels:
         program = plan(self.graph, outputs, **more)
         instance = program.bind()
         for name, (_, _, shape, dtype) in program.leaves.items():
             if dtype == "f32":
                 instance[name][...] = self.rng.standard_normal(shape, np.float32)
-        return instance.run
+        slots = {name: value for name, value in (("lr", 1e-3), ("step", 1)) if name in program.slots}
+        instance.run(**slots)
+        return Kernels(instance)
 
-    def copy(self, n: int) -> Callable[[], None]:
+    def copy(self, n: int) -> Kernels:
         return self.filled({"out": ops.scale(self.graph.statistic("x", n), 1.0)})
 
-    def matmul(self, m: int, n: int, k: int) -> Callable[[], None]:
+    def matmul(self, m: int, n: int, k: int) -> Kernels:
         return self.filled({"out": ops.matmul(self.graph.statistic("a", m, k), self.graph.statistic("b", k, n))})
 
-    def attention(self, b: int, t: int, h: int, d: int) -> Callable[[], None]:
+    def attention(self, b: int, t: int, h: int, d: int) -> Kernels:
         return self.filled({"out": ops.packed_attention(self.graph.statistic("qkv", b, t, 3 * h, d), h, causal=True)})
 
-    def attention_step(self, b: int, t: int, h: int, d: int) -> Callable[[], None]:
+    def attention_step(self, b: int, t: int, h: int, d: int) -> Kernels:
         qkv = self.graph.weight("qkv", b, t, 3 * h, d)
         out = ops.packed_attention(qkv, h, causal=True)
         return self.filled({"out": out}, gradients={out: [qkv]})
 
-    def layernorm(self, n: int, c: int) -> Callable[[], None]:
+    def layernorm(self, n: int, c: int) -> Kernels:
         w, b = self.graph.statistic("w", c), self.graph.statistic("b", c)
         return self.filled({"out": ops.layernorm(self.graph.statistic("x", n, c), w, b)})
 
-    def layernorm_step(self, n: int, c: int) -> Callable[[], None]:
+    def layernorm_step(self, n: int, c: int) -> Kernels:
         x, w, b = (self.graph.weight(name, *shape) for name, shape in (("x", (n, c)), ("w", (c,)), ("b", (c,))))
         out = ops.layernorm(x, w, b)
         return self.filled({"sum": ops.row_sum(out)}, gradients={out: [x, w, b]})
 
-    def cross_entropy(self, n: int, c: int) -> Callable[[], None]:
+    def cross_entropy(self, n: int, c: int) -> Kernels:
         targets = self.graph.input("targets", n, dtype="i32")
         return self.filled({"out": ops.softmax_cross_entropy(self.graph.statistic("x", n, c), targets)})
 
-    def cross_entropy_step(self, n: int, c: int) -> Callable[[], None]:
+    def cross_entropy_step(self, n: int, c: int) -> Kernels:
         targets, x = self.graph.input("targets", n, dtype="i32"), self.graph.weight("x", n, c)
         loss = ops.softmax_cross_entropy(x, targets)
         return self.filled({"loss": loss}, gradients={loss: [x]})
 
-    def adamw(self, n: int) -> Callable[[], None]:
+    def adamw(self, n: int) -> Kernels:
         weight, x, optimizer = self.graph.weight("w", n), self.graph.statistic("x", n), AdamW()
         loss = ops.mul(weight, x)
-        run = self.filled({}, gradients={loss: [weight]}, updates=lambda: optimizer.update(self.graph, [weight]))
-        return lambda: run("update", lr=1e-3, step=1)
+        return self.filled({}, gradients={loss: [weight]}, updates=lambda: optimizer.update(self.graph, [weight]))
 
-    def mlp(self, batch: int, *sizes: int) -> Callable[[], None]:
+    def mlp(self, batch: int, *sizes: int) -> Steps:
         layers = dlcore.layers
         dense = [layers.Dense(n, activation="relu") for n in sizes[1:-1]]
         model = dlcore.Sequential([*dense, layers.Dense(sizes[-1], activation="softmax")])
         model.compile("adam", "sparse_categorical_crossentropy")
-        x = self.rng.standard_normal((batch, sizes[0]), np.float32)
-        return self.steps(model, x, self.rng.integers(0, sizes[-1], batch))
+        rows = 2000 * batch
+        x = self.rng.standard_normal((rows, sizes[0]), np.float32)
+        return Steps(model, x, self.rng.integers(0, sizes[-1], rows), batch)
 
-    def text(self, batch: int, steps: int, ids: int, wide: int, hidden: int, classes: int) -> Callable[[], None]:
+    def text(self, batch: int, steps: int, ids: int, wide: int, hidden: int, classes: int) -> Steps:
         layers = dlcore.layers
         lstm = layers.Bidirectional(layers.LSTM(hidden, return_sequences=True))
         model = dlcore.Sequential([layers.Input((steps,), "int32"), layers.Embedding(ids, wide), lstm,
                                    layers.GlobalAveragePooling1D(), layers.Dense(classes, activation="softmax")])  # fmt: skip
         model.compile("adam", "sparse_categorical_crossentropy")
-        return self.steps(model, self.rng.integers(0, ids, (batch, steps)).astype(np.int32), self.rng.integers(0, classes, batch))
+        rows = 200 * batch
+        x = self.rng.integers(0, ids, (rows, steps)).astype(np.int32)
+        return Steps(model, x, self.rng.integers(0, classes, rows), batch)
 
-    def language_model(self, batch: int, vocabulary: int, steps: int, depth: int, heads: int, wide: int) -> Callable[[], None]:
+    def language_model(self, batch: int, vocabulary: int, steps: int, depth: int, heads: int, wide: int) -> Steps:
         ids = dlcore.layers.Input((steps,), "int32")
         model = dlcore.Model(ids, dlcore.layers.CausalLM(vocabulary, steps, depth, heads, wide)(ids))
         loss = dlcore.training.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(AdamW(1e-4, 0.9, 0.99, weight_decay=0.1), loss, precision=self.graph.precision)
-        x, y = self.rng.integers(0, min(vocabulary, 50257), (2, batch, steps)).astype(np.int32)
-        return self.steps(model, x, y)
-
-    def steps(self, model: Any, x: np.ndarray, y: np.ndarray) -> Callable[[], None]:
-        """Steps of the planned program on a batch that lies in its inputs."""
-        from dlcore.training.programs import signature
-
-        y = y.astype(np.int32)
-        model.train_on_batch(x, y)
-        runner = model.programs.runner(signature(model, "train", len(x), [x], [y]))
-        runner.put([x, y])
-        return lambda: runner.instance.run(lr=1e-4, step=10)
+        rows = batch * (8 if wide > 512 else 100)
+        x, y = self.rng.integers(0, min(vocabulary, 50257), (2, rows, steps)).astype(np.int32)
+        return Steps(model, x, y, batch)
 
 
 class Torch:
@@ -188,7 +226,12 @@ class Torch:
         return float(answer["seconds"])
 
 
-def seconds(run: Callable[[], None], repeats: int) -> float:
+def seconds(run: Callable[[], Any], repeats: int) -> float:
+    """Of one run, on average."""
+    if isinstance(run, Kernels):
+        return sum(run() for _ in range(repeats)) / repeats
+    if isinstance(run, Steps):
+        return run()
     begin = time.perf_counter()
     for _ in range(repeats):
         run()
@@ -210,6 +253,7 @@ def measured(case: Case, peer: Torch | None, rounds: int) -> dict[str, Any]:
             theirs[kind].append(peer.seconds(case, repeats, compiled))
     own = statistics.median(ours)
     row: dict[str, Any] = {"case": case.name, "dlcore_us": 1e6 * own}
+    row |= {"longest_call_us": 1e6 * run.longest} if case.make == "matmul" else {}
     row |= {"tflops": case.flops / own / 1e12} if case.flops else {}
     row |= {"gb_per_s": case.bytes / own / 1e9} if case.bytes else {}
     row |= {"items_per_s": case.items / own} if case.items else {}
