@@ -23,6 +23,7 @@ class CudaDevice:
         code = CODE.get(self.capability, "sm_80" if self.capability[0] == 8 else "")
         self.arch = code if code in table.arches else ""
         self._copies: dict[int, tuple[Any, Memory]] = {}
+        self._functions: dict[tuple[str, str], int] = {}
 
     def allocate(self, size: int) -> np.ndarray:
         """A buffer of zero bytes on both sides; freed with its last view.  DeviceError where it does not fit."""
@@ -43,6 +44,13 @@ class CudaDevice:
         return known[1]
 
     def function(self, kernel: str, dtypes: str) -> int:
+        """A kernel, loaded when it is first asked for: unpacking its code takes longer than all else of a launch."""
+        key = kernel, dtypes
+        if key not in self._functions:
+            self._functions[key] = self._loaded(kernel, dtypes)
+        return self._functions[key]
+
+    def _loaded(self, kernel: str, dtypes: str) -> int:
         entry = self.table.entry(kernel, dtypes)
         image = self.table.cubin(kernel, dtypes, self.arch) if self.arch else self.table.ptx(kernel, dtypes).encode() + b"\0"
         return self.context.function(entry["symbol"], image, self.table.launch(kernel, dtypes, self.arch)["shared"])

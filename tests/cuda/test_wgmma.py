@@ -18,7 +18,7 @@ from dlcore.runtime.cuda_table import cuda_table
 
 OWN = "sm_90a"
 SHAPES = {"nn": ((0, 2), (2, 1)), "nt": ((0, 2), (1, 2)), "tn": ((2, 0), (2, 1))}
-SIZES = ((128, 256, 96), (131, 65, 37), (1, 330, 1), (9, 12, 600))  # whole tiles; tails; one column; more stages than there are
+SIZES = ((192, 256, 96), (131, 65, 37), (1, 330, 1), (9, 12, 600))  # whole tiles; tails; one column; more stages than there are
 
 
 def code(name: str) -> str:
@@ -94,8 +94,8 @@ def product_error(ptx: str, form: str, shuffle: int | None = None, add: bool = F
     symbols = {"M": 72, "N": 80, "KC": 8, "KR": 4}
     order = cuda_table().calls[f"multiply_bf16_{form}"]["spec"]
     first = sorted((s for s in symbols if re.search(rf"\b{s}\b", order)), key=lambda s: re.search(rf"\b{s}\b", order).start())
-    shared = cuda_table().launch(f"multiply_bf16_{form}", arch=OWN)["shared"]
-    launch(ptx, 1, 256, [*(symbols[s] for s in first), *places, target, flags], memory, shuffle, shared)
+    how = cuda_table().launch(f"multiply_bf16_{form}", arch=OWN)
+    launch(ptx, 1, how["block"], [*(symbols[s] for s in first), *places, target, flags], memory, shuffle, how["shared"])
     return float(np.abs(out - (FORMS[form](a, b) + 5 * add)).max())
 
 
@@ -116,7 +116,7 @@ READ = "before its product is waited for|while a product reads it"
     ("nn", r"bar\.sync\s+0;", "", "a race|there is no mbarrier|no barrier of the block|nobody has begun|while a product reads it"),
     ("nn", r"fence\.mbarrier_init\.release\.cluster;", "", "fence.mbarrier_init"),
     ("nt", r"(try_wait\.parity\.shared::cta\.b64 p, \[%r\d+\], )%r\d+", r"\g<1>1", "still being copied|nobody has begun"),
-    ("nt", r"mov\.u32 \t%r(\d+), 49152;", r"mov.u32 \t%r\1, 32768;", "bytes were announced"),
+    ("nt", r"mov\.u32 \t%r(\d+), 57344;", r"mov.u32 \t%r\1, 49152;", "bytes were announced"),
     ("nt", str(ALONG), str(ALONG - (32 << 32)), ""),
     ("nt", str(ALONG), str(ALONG + (1 << 62)), ""),
     ("tn", str(ACROSS), str(ACROSS - (256 << 16)), ""),

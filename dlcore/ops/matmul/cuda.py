@@ -307,8 +307,8 @@ def multiply_bf16_dense(item, thread, x, weight, bias, activation, parameter, ou
 
 
 # ---- the same on Hopper ------------------------------------------------------------------------------------------
-WIDE_TILES = "ceil(M / 128) * ceil(N / 256)"
-HOPPER = {"arch": "sm_90a", "shared": cuda_wgmma.SHARED}
+WIDE_TILES = f"ceil(M / {cuda_wgmma.ROWS}) * ceil(N / {cuda_wgmma.COLUMNS})"
+HOPPER = {"arch": "sm_90a", "block": cuda_wgmma.THREADS, "shared": cuda_wgmma.SHARED}
 group_nn, group_nt = cuda_wgmma.warpgroup_tile(True, False), cuda_wgmma.warpgroup_tile(True, True)
 group_tn, added_group = cuda_wgmma.warpgroup_tile(False, False), cuda_wgmma.write_added
 activated_group, group_corner = cuda_wgmma.write_activated, cuda_wgmma.corner

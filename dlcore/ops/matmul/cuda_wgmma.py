@@ -1,9 +1,10 @@
 """Large bf16 products on the tensor cores of Hopper (sm_90a): `wgmma` on blocks that the bulk engine copies (`cuda_blocks`).
 
-A block of 256 threads makes 128 by 256 of the result: each of its two warpgroups 64 rows, 128 sums a thread.  64 of K are a stage
-of 48 KiB, of which four are in shared memory: one is multiplied, one was, and those behind are on their way.  One thread asks for
-them, in a few copies each; whoever reads a stage waits for its barrier, which counts bytes.  A stage is asked for again
-once both warpgroups have waited for the products that read it, which the barrier of the block says.
+A block of 384 threads makes 192 by 256 of the result: each of its three warpgroups 64 rows, 128 sums a thread.  64 of K are a stage
+of 56 KiB, of which three are in shared memory: one is multiplied, one was, and one is on its way.  A larger tile reads less from the
+second-level cache for each product, which is what limits smaller ones.  Some threads ask for
+them, one for each 64 rows; whoever reads a stage waits for its barrier, which counts bytes.  A stage is asked for again
+once all warpgroups have waited for the products that read it, which the barrier of the block says.
 
 Source: NVIDIA, Parallel Thread Execution ISA, chapter Asynchronous Warpgroup Level Matrix Instructions.
 """
@@ -30,10 +31,10 @@ from dlcore.compiler.language import helper
 from dlcore.ops.matmul import NONE
 from dlcore.ops.matmul.cuda_tiles import activated
 
-ROWS, COLUMNS = 128, 256
-STAGES, LEFT, STAGE = 4, 16384, 49152           # bytes of the left operand in a stage, and of both
+ROWS, COLUMNS, THREADS = 192, 256, 384
+STAGES, HALF, LEFT, STAGE = 3, 8192, 24576, 57344       # bytes of 64 rows of an operand in a stage, of the left one, of both
 SHARED = STAGES * STAGE + 1024 + 64             # and what it takes to begin at a multiple of 1,024, and barriers
-GROUP = 8                                       # rows of tiles that follow one another: what they read stays in the cache
+GROUP = 10                                      # rows of tiles that follow one another: what they read stays in the cache
 
 ZERO = np.float32(0)
 
@@ -47,22 +48,19 @@ def corner(item, M, N):
     return (first + place % height) * ROWS, place // height * COLUMNS
 
 
-# ---- memory to shared memory: 64 of K, the k-th of them ----------------------------------------------------------
+# ---- memory to shared memory: the n-th 64 rows of an operand, the k-th 64 of K -----------------------------------
 @helper
-def bring_along(place, x, row, k, count, barrier):
-    """count blocks below one another, rows running along K; beyond the matrix the last one again."""
-    for n in range(count):
-        block = min((row >> 7) + n, x.shape[0] - 1) * x.shape[1] + k
-        copy_bulk(place + u32(16384 * n), address_of(x) + u64(block) * u64(16384), u32(16384), barrier)
+def half_along(x, row, k, n):
+    """The address of half a block, rows running along K; beyond the matrix that of its last, for no sum that is written."""
+    half = min((row >> 6) + n, 2 * x.shape[0] - 1)
+    return address_of(x) + u64((half >> 1) * x.shape[1] + k) * u64(2 * HALF) + u64((half & 1) * HALF)
 
 
 @helper
-def bring_across(place, x, column, k, count, barrier):
-    """Halves of 2 count blocks side by side, rows running across K."""
-    for n in range(2 * count):
-        block = (k >> 1) * x.shape[1] + min((column >> 6) + n, x.shape[1] - 1)
-        half = u64(block) * u64(16384) + u64((k & 1) * 8192)
-        copy_bulk(place + u32(8192 * n), address_of(x) + half, u32(8192), barrier)
+def half_across(x, column, k, n):
+    """The same, rows running across K."""
+    block = (k >> 1) * x.shape[1] + min((column >> 6) + n, x.shape[1] - 1)
+    return address_of(x) + u64(block) * u64(2 * HALF) + u64((k & 1) * HALF)
 
 
 @helper
@@ -79,19 +77,21 @@ def described_across(at):
 
 def warpgroup_tile(a_along, b_along):
     """sums(thread, m0, n0, start, stop, a, b): the product over the blocks of 64 of K from start to stop; 128 numbers of a thread."""
-    bring_a, bring_b = bring_along if a_along else bring_across, bring_along if b_along else bring_across
+    half_a, half_b = half_along if a_along else half_across, half_along if b_along else half_across
     described_a, described_b = described_along if a_along else described_across, described_along if b_along else described_across
     step_a, step_b = 2 if a_along else 128, 2 if b_along else 128           # 16 of K, in 16 bytes
     product = warpgroup_product(not a_along, not b_along)
 
     @helper
-    def ask(n, stages, barriers, m0, n0, start, a, b):
-        """For the n-th stage."""
-        at = u32(n & (STAGES - 1))
+    def ask(thread, at, stages, barriers, m0, n0, k, a, b):
+        """For the k-th 64 of K, in the stage of that number: a thread for each half of a block, so that none needs many registers."""
         stage, barrier = stages + at * u32(STAGE), barriers + at * u32(8)
-        announce(barrier, u32(STAGE))
-        bring_a(stage, a, m0, start + n, 1, barrier)
-        bring_b(stage + u32(LEFT), b, n0, start + n, 2, barrier)
+        if thread == 0:
+            announce(barrier, u32(STAGE))
+        if thread < ROWS // 64:
+            copy_bulk(stage + u32(thread) * u32(HALF), half_a(a, m0, k, thread), u32(HALF), barrier)
+        elif thread < (ROWS + COLUMNS) // 64:
+            copy_bulk(stage + u32(thread) * u32(HALF), half_b(b, n0, k, thread - ROWS // 64), u32(HALF), barrier)
 
     @helper
     def sums(thread, m0, n0, start, stop, a, b):
@@ -101,15 +101,15 @@ def warpgroup_tile(a_along, b_along):
             for n in range(STAGES):
                 barrier_make(barriers + u32(8 * n), u32(1))
             barriers_made()
-            for n in range(min(count, i64(STAGES - 1))):
-                ask(n, stages, barriers, m0, n0, start, a, b)
         cuda.syncthreads()
-        acc = no_sums()
+        for n in range(min(count, i64(STAGES - 1))):
+            ask(thread, u32(n), stages, barriers, m0, n0, start + n, a, b)
+        cuda.syncthreads()
+        acc, at, free, parity = no_sums(), u32(0), u32(STAGES - 1), u32(0)
         for n in range(count):
-            at = u32(n & (STAGES - 1))
-            await_phase(barriers + at * u32(8), u32(n >> 2) & u32(1))
+            await_phase(barriers + at * u32(8), parity)
             stage = stages + at * u32(STAGE)
-            left, right = described_a(stage + group * u32(8192)), described_b(stage + u32(LEFT))
+            left, right = described_a(stage + group * u32(HALF)), described_b(stage + u32(LEFT))
             acc = warpgroup_fence(acc)
             acc = product(acc, left, right)
             acc = product(acc, left + u64(step_a), right + u64(step_b))
@@ -118,8 +118,11 @@ def warpgroup_tile(a_along, b_along):
             warpgroup_close()
             acc = warpgroup_wait_but_1(acc)
             cuda.syncthreads()
-            if thread == 0 and n + STAGES - 1 < count:
-                ask(n + STAGES - 1, stages, barriers, m0, n0, start, a, b)
+            if n + STAGES - 1 < count:
+                ask(thread, free, stages, barriers, m0, n0, start + n + STAGES - 1, a, b)
+            free = at
+            at = at + u32(1) if at < u32(STAGES - 1) else u32(0)
+            parity = parity ^ u32(1) if at == u32(0) else parity
         return warpgroup_wait(acc)
 
     return sums
@@ -213,7 +216,7 @@ def write_activated(sums, thread, m0, n0, out, bias, activation, parameter):
     write_biased(sums, thread, m0, n0, out, bias, False)
     if activation != NONE:
         cuda.syncthreads()
-        for t in range(thread, ROWS * COLUMNS, 256):
+        for t in range(thread, ROWS * COLUMNS, THREADS):
             m, n = m0 + (t >> 8), n0 + (t & 255)
             if m < M and n < N:
                 out[m, n] = activated(out[m, n], activation, parameter)
