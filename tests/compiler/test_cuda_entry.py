@@ -18,11 +18,32 @@ def test_an_element_for_each_thread():
     def k(x, factor, out, add_out):
         pass
 
-    made = entry_of(k, "k(x: F[S], factor: f32 -> +out: F[S])", "S")
+    made = entry_of(k, "k(x: i32[S], factor: f32 -> +out: F[S])", "S")
     assert made.blocks == "ceil(S, 256)" and made.block == 256
     assert "def entry(S, p_x, p_out, scalars)" in made.text and "if item < S:" in made.text
     assert "view(p_x, 0 + (at_S) * (1), (int64(1),))" in made.text
     assert "float_of(scalars[0])" in made.text and "scalars[1] != 0" in made.text
+
+
+def test_four_elements_of_float32_for_each_thread():
+    def k(x, status, out, moved, add_out):
+        pass
+
+    made = entry_of(k, "k(x: F[S], status: i64[1] -> +out: F[S], ~moved: F[S])", "S")
+    assert made.blocks == "ceil(ceil(S, 4), 256)" and "first = 4 * item" in made.text
+    assert "if first + 4 <= S and (address_of(view(p_x, 0, (int64(1),))) | " in made.text
+    assert "if scalars[0] != 0:\n            four_out[0], " in made.text
+    assert "body(four_x, view(p_status, 0, (int64(1),)), four_out, four_moved, scalars[0] != 0)" in made.text
+    assert made.text.count("        store_4(") == 2 and "for at_S in range(first, min(first + 4, S)):" in made.text
+
+
+@pytest.mark.parametrize("text", ["k(x: F[S]?, y: F[S] -> out: F[S])", "k(x: F[2, S], y: F[S] -> out: F[S])",
+                                  "k(x: bf16[S], y: F[S] -> out: F[S])"])  # fmt: skip
+def test_four_elements_are_not_served_where_arrays_differ(text):
+    def k(x, y, out):
+        pass
+
+    assert "if item < S:" in entry_of(k, text, "S").text
 
 
 def test_two_axes():

@@ -44,7 +44,7 @@ def _counter(machine: Any, thread: int, address: int) -> Counter:
     found = machine.counters.get((int(machine.block_of[thread]), int(address)))
     if found is None:
         raise PtxError("there is no mbarrier at this address")
-    if found.maker != thread and found.epoch >= machine.epoch[machine.block_of[thread]]:
+    if found.maker != thread and found.epoch >= machine.epoch[machine.block_of[thread] // machine.cluster]:
         raise PtxError("an mbarrier is used that no barrier of the block has shown since it was made")
     return found
 
@@ -56,7 +56,7 @@ def _initialize(kernel: Kernel, i: Instruction) -> Any:
         at, count = machine.whole(address(machine)), machine.whole(threads(machine))
         for t in _threads(machine, mask):
             block = int(machine.block_of[t])
-            machine.counters[block, int(at[t])] = Counter(int(count[t]), int(t), int(machine.epoch[block]))
+            machine.counters[block, int(at[t])] = Counter(int(count[t]), int(t), int(machine.epoch[block // machine.cluster]))
 
     return act
 

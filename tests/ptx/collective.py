@@ -161,8 +161,10 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
         return bulk.copy(kernel, i)
     if "commit_group" in i.words:
         return lambda machine, mask: _commit(machine, mask)
-    if "wait_group" in i.words or "wait_all" in i.words:
-        left = int(i.operands[0].value) if "wait_group" in i.words else 0
+    if "wait_all" in i.words:  # of those too that are in no group yet
+        return lambda machine, mask: (_commit(machine, mask), _wait(machine, mask, 0))
+    if "wait_group" in i.words:
+        left = int(i.operands[0].value)
         return lambda machine, mask: _wait(machine, mask, left)
     to, source, width = address_of(kernel, i.operands[0]), address_of(kernel, i.operands[1]), int(i.operands[2].value)
     read = _reader(kernel, i.operands[3], np.uint32) if len(i.operands) > 3 else None  # how many bytes; the others become 0

@@ -21,11 +21,11 @@ def kernel_of(name: str, dtypes: str, arch: str = "") -> Kernel:
     return parse(cuda_table().ptx(name, dtypes, arch))
 
 
-def start(made: Any, program: Any, shuffle: int | None = None) -> Emulated:
+def start(made: Any, program: Any, shuffle: int | None = None, arch: str = "") -> Emulated:
     """A program of a case (`ops.harness.Built`) with all leaves written and everything else poisoned."""
     from ops.harness import poison
 
-    instance = Emulated(program, shuffle=shuffle)
+    instance = Emulated(program, shuffle=shuffle, arch=arch)
     poison(instance)
     for name, value in made.values.items():
         if name in program.leaves:

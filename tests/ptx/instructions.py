@@ -388,6 +388,8 @@ def _copysign(kernel: Kernel, i: Instruction) -> Action:
 
 # ---- memory ------------------------------------------------------------------------------------------------------
 def _space(words: list[str]) -> str:
+    if "shared::cluster" in words:
+        return "cluster"
     return next((w.split("::")[0] for w in words if w.split("::")[0] in ("global", "shared", "local")), "generic")
 
 
@@ -405,6 +407,12 @@ def address_of(kernel: Kernel, o: Operand) -> Callable[[Any], Any]:
         return wide(machine) + offset
 
     return read
+
+
+def _map_address(kernel: Kernel, i: Instruction) -> Action:
+    """mapa: where an address of this block's shared memory is in another block of the cluster."""
+    name, address, rank = i.operands[0].name, reader(kernel, i.operands[1], np.uint32), reader(kernel, i.operands[2], np.uint32)
+    return lambda machine, mask: machine.put(name, address(machine) + (rank(machine) + np.uint32(1)) * np.uint32(1 << 24), mask)
 
 
 def _load(kernel: Kernel, i: Instruction) -> Action:
@@ -464,7 +472,7 @@ MAKERS: dict[str, Callable[[Kernel, Instruction], Action]] = {
     "shl": _shifts(np.left_shift), "shr": _shifts(np.right_shift), "mul": _multiply, "mad": _multiply_add, "fma": _multiply_add,
     "setp": _compare, "selp": _select, "mov": _move, "cvt": _convert, "cvta": _address_space, "testp": _test,
     "copysign": _copysign, **dict.fromkeys(("popc", "clz", "brev", "bfe", "bfi", "prmt", "lop3", "shf"), _bits),
-    "ld": _load, "ldu": _load, "st": _store, "atom": _atomic, "red": _atomic,
+    "ld": _load, "ldu": _load, "st": _store, "mapa": _map_address, "atom": _atomic, "red": _atomic,
     **dict.fromkeys(("membar", "prefetch"), _nothing), **collective.MAKERS, **warpgroup.MAKERS, **bulk.MAKERS,
 }  # fmt: skip
 

@@ -3,8 +3,9 @@
 The next instruction is always the earliest that some thread stands at, so that threads which parted meet again.  What a GPU does
 not forgive raises PtxError: memory that no array of the launch owns, misaligned addresses, collective instructions in divergent
 code, barriers that never complete, and races: shared memory touched by two warps of a block, or global memory by two warps at all,
-one of them writing another value, with no barrier between.  `shuffle` lets warps run in random order, in which code that lacks a
-barrier or a wait gives other numbers.  Registers and shared memory begin as garbage.
+one of them writing another value, with no barrier between.  The blocks of a cluster count as one whose barrier holds all their
+threads; each has its own shared memory, into which the others may write.  `shuffle` lets warps run in random order, in which code
+that lacks a barrier or a wait gives other numbers.  Registers and shared memory begin as garbage.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ptx.warpgroup import Products
 
 BATCH = 8192  # threads at a time, at most, but always whole blocks
 RUNS, WAITS, GONE, PARKED = range(4)  # of threads; parked: at a warp's instruction, for the other lanes
+REMOTE = 1 << 24  # byte 0 of shared memory of the first block of a cluster, as `mapa` has it; of the second it is twice that
 MANY = 0xFFF  # in the place of a warp: several
 COLLECTIVE = {"shfl": 32, "vote": 32, "ldmatrix": 32, "mma": 32, "redux": 32, "wgmma": 128}  # threads that take part
 
@@ -29,7 +31,9 @@ def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], 
     """Runs a grid of `blocks` blocks; returns how many instructions were taken.  shared: bytes that the kernel does not declare."""
     kernel = parse(kernel) if isinstance(kernel, str) else kernel
     memory.begin_launch()
-    at_once, steps = max(1, BATCH // block), 0
+    if blocks % kernel.cluster:
+        raise PtxError(f"{kernel.name}: {blocks} blocks are no whole clusters of {kernel.cluster}")
+    at_once, steps = max(1, BATCH // (block * kernel.cluster)) * kernel.cluster, 0
     for first in range(0, blocks, at_once):
         machine = Machine(kernel, first, min(at_once, blocks - first), block, blocks, arguments, memory, shuffle, shared)
         machine.run()
@@ -48,6 +52,7 @@ class Machine:
         from ptx.instructions import compile_instruction
 
         self.kernel, self.memory, self.blocks, self.block = kernel, memory, blocks, block
+        self.cluster, self.team = kernel.cluster, block * kernel.cluster  # team: threads that barriers hold together
         self.T = T = blocks * block
         threads = np.arange(T, dtype=np.uint32)
         self.thread, self.lane = threads % np.uint32(block), threads & np.uint32(31)
@@ -67,7 +72,8 @@ class Machine:
         self.local = np.full(T * self.local_size, 0xCB, np.uint8)
         words = blocks * self.shared_size // 4
         self.last_write, self.last_read = (np.full(words, -1, np.int64) for _ in range(2))  # key of who touched a word
-        self.epoch = np.ones(blocks, np.int64)  # barriers that a block has passed
+        self.epoch = np.ones(blocks // self.cluster, np.int64)  # barriers that a block, or a cluster, has passed
+        self.arrived = np.zeros(T, bool)  # at the cluster's barrier
         self.identify()
         self.pc, self.status = np.zeros(T, np.int64), np.zeros(T, np.int8)
         self.uniform, self.steps = 0, 0
@@ -159,7 +165,7 @@ class Machine:
     def flow(self, i: Any, at: int, mask: Any) -> tuple[int, Any]:
         """A branch, a return or a barrier: (where to go on, who); -1 where the scheduler decides."""
         if i.words[0] in ("bar", "barrier"):
-            return self.barrier(at, mask)
+            return self.barrier(i, at, mask)
         taken = np.True_ if not i.predicate else self.predicate(i)
         if mask is not None:
             taken = taken & mask
@@ -186,7 +192,19 @@ class Machine:
         self.release()
         return -1, None
 
-    def barrier(self, at: int, mask: Any) -> tuple[int, Any]:
+    def barrier(self, i: Any, at: int, mask: Any) -> tuple[int, Any]:
+        here = slice(None) if mask is None else mask
+        if ("cluster" in i.words) != (self.cluster > 1):
+            raise PtxError(f"{self.kernel.name}: {i.text} in a kernel with clusters of {self.cluster} blocks")
+        if "arrive" in i.words:
+            if self.arrived[here].any():
+                raise PtxError(f"{self.kernel.name}: threads arrive at a barrier again that they have not waited at")
+            self.arrived[here] = True
+            return at + 1, mask
+        if self.cluster > 1:
+            if not self.arrived[here].all():
+                raise PtxError(f"{self.kernel.name}: threads wait at a barrier that they have not arrived at")
+            self.arrived[here] = False
         if mask is None:
             self.epoch += 1
             self.identify()
@@ -221,7 +239,7 @@ class Machine:
             low, high = np.where(parked, at, 1 << 40).min(1), np.where(parked, at, -1).max(1)
             met = ((parked == live).all(1) & parked.any(1) & (low == high)).repeat(32)
             self.status[met & (self.status == PARKED)] = RUNS
-        status = self.status.reshape(self.blocks, self.block)
+        status = self.status.reshape(-1, self.team)
         done = (status != RUNS).all(1) & (status == WAITS).any(1)
         if done.any():
             self.epoch[done] += 1
@@ -229,9 +247,10 @@ class Machine:
             status[done] = np.where(status[done] == WAITS, RUNS, status[done])
 
     def identify(self) -> None:
-        """key of a thread: block, barriers passed, warp; base: the least key of its block since the last barrier."""
-        base = (self.block_of + self.first) << 40 | self.epoch[self.block_of] << 12
-        self.key, self.base = base | (self.warp_of % (self.block // 32)), base
+        """key of a thread: block or cluster, barriers passed, warp; base: the least key of its block since the last barrier."""
+        of = self.block_of // self.cluster
+        base = (of + self.first // self.cluster) << 40 | self.epoch[of] << 12
+        self.key, self.base = base | (self.warp_of % (self.team // 32)), base
 
     # ---- registers -----------------------------------------------------------------------------------------------
     def put(self, name: str, value: Any, mask: Any) -> None:
@@ -263,11 +282,23 @@ class Machine:
             raise PtxError(f"a misaligned address: {hex(int(address[np.argmax(address % width != 0)]))} for {width} bytes")
         if space == "global":
             return threads, self.memory.bytes, self.memory.check(address, width), space
+        if space == "cluster":
+            return threads, self.shared, self.remote(threads, address, width), "shared"
         size = self.shared_size if space == "shared" else self.local_size
         if (address < 0).any() or (address + width > size).any():
             raise PtxError(f"{space} memory of {size} bytes is left: byte {int(address.max())}")
         owner = self.block_of[threads] if space == "shared" else threads
         return threads, self.shared if space == "shared" else self.local, owner * size + address, space
+
+    def remote(self, threads: np.ndarray, address: np.ndarray, width: int) -> np.ndarray:
+        """Bytes of the shared memory of blocks of the same cluster, which must still be there."""
+        rank, byte = address // REMOTE - 1, address % REMOTE
+        if (rank < 0).any() or (rank >= self.cluster).any() or (byte + width > self.shared_size).any():
+            raise PtxError("an address of no block's shared memory in this cluster")
+        block = self.block_of[threads] // self.cluster * self.cluster + rank
+        if (self.status.reshape(self.blocks, -1)[block] == GONE).all(1).any():
+            raise PtxError("shared memory of a block that is no more")
+        return block * self.shared_size + byte
 
     def load(self, address: Any, space: str, kind: Any, count: int, mask: Any) -> list[np.ndarray]:
         size = np.dtype(kind).itemsize

@@ -53,6 +53,7 @@ class Kernel:
     local_bytes: int = 0
     code: list[Instruction] = field(default_factory=list)
     leaders: set[int] = field(default_factory=set)  # where branches lead
+    cluster: int = 1  # blocks that run together
 
 
 def parse(text: str) -> Kernel:
@@ -66,6 +67,8 @@ def parse(text: str) -> Kernel:
     for p in filter(None, (p.strip() for p in text[head.end() : closing].split(","))):
         kernel.parameters.append((p.split()[-1], re.findall(r"\.([busf]\d+)\b", p)[-1]))
     opening = text.index("{", closing)
+    clusters = re.search(r"\.reqnctapercluster\s+(\d+)", text[closing:opening])
+    kernel.cluster = int(clusters[1]) if clusters else 1
     declared = re.findall(r"\.shared[^;]*;", text[: head.start()])
     for declaration in sorted(declared, key=lambda d: "[]" in d):  # what has no length comes last
         _memory(kernel, declaration)

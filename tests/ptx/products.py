@@ -36,6 +36,15 @@ def of_any_size(*words):
     return table
 
 
+def without(*words):
+    """A table that lacks the lowerings which have a call of these names: what is left makes products of any size."""
+    table = copy.copy(cuda_table())
+    table.data = copy.deepcopy(table.data)
+    for name, alternatives in table.data["lowerings"].items():
+        table.data["lowerings"][name] = [a for a in alternatives if not any(step[0].endswith(words) for step in a["steps"])]
+    return table
+
+
 def run_product(table, form, M, N, K, precision, shuffle=None, rounding=lambda x: x):
     """(what was found, what is right, kernels) of a product that is written, and one that is added to memory."""
     rng = np.random.default_rng(4)

@@ -99,6 +99,13 @@ def _operand(machine: Any, g: int, descriptor: np.ndarray, rows: int, turned: bo
     return (machine.shared.view(np.uint16)[at >> 1].astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
+def _held(words: np.ndarray, g: int) -> np.ndarray:
+    """64 by 16 from four registers of each thread: rows of a warp in two halves of 8, columns in two halves of 4 pairs."""
+    mine = np.ascontiguousarray(words[:, g * GROUP : (g + 1) * GROUP]).view(np.uint16)
+    places = mine.reshape(2, 2, 4, 8, 4, 2).transpose(2, 1, 3, 0, 4, 5).reshape(64, 16)  # columns, rows, warp, row, pair, neighbour
+    return (places.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
 def _product(kernel: Kernel, i: Instruction) -> Any:
     from ptx.instructions import reader
 
@@ -107,20 +114,28 @@ def _product(kernel: Kernel, i: Instruction) -> Any:
         raise PtxError(f"the interpreter does not know {'.'.join(i.words)}")
     N, names = int(found[1]), [o.name for o in i.operands[0].parts]
     sums = [reader(kernel, o, np.float32) for o in i.operands[0].parts]
-    left, right = (reader(kernel, o, np.uint64) for o in i.operands[1:3])
-    added, *scales, turned_a, turned_b = (int(o.value) for o in i.operands[3:])
+    held = [reader(kernel, o, np.uint32) for o in i.operands[1].parts]  # a left side in registers
+    left = None if held else reader(kernel, i.operands[1], np.uint64)
+    right = reader(kernel, i.operands[2], np.uint64)
+    added, *scales = (int(o.value) for o in i.operands[3:6])
+    *turned_a, turned_b = (int(o.value) for o in i.operands[6:])
     if scales != [1, 1]:
         raise PtxError("the interpreter does not negate operands")
+    if len(turned_a) != (0 if held else 1) or (held and len(held) != 4):
+        raise PtxError(f"operands of a product: {i.text}")
 
     def act(machine: Any, mask: Any) -> None:
-        a, b = (machine.whole(r(machine)) for r in (left, right))
+        b = machine.whole(right(machine))
+        words = np.stack([machine.whole(r(machine)) for r in held]) if held else machine.whole(left(machine))
         groups, products = whole_groups(machine, mask), machine.products
-        old = np.stack([machine.whole(r(machine)) for r in sums]).reshape(N // 8, 2, 2, -1, 4, 8, 4)
+        old = np.stack([machine.whole(r(machine)) if added else np.zeros(machine.T, np.float32) for r in sums])
+        old = old.reshape(N // 8, 2, 2, -1, 4, 8, 4)
         made = old.copy()  # eights of columns, upper or lower row, neighbour, warpgroup, warp, row, pair
         for g in groups:
             if not products.fenced[g]:
                 raise PtxError("a product without wgmma.fence before it")
-            A, B = _operand(machine, g, a, 64, bool(turned_a)), _operand(machine, g, b, N, bool(turned_b))
+            A = _held(words, g) if held else _operand(machine, g, words, 64, bool(turned_a[0]))
+            B = _operand(machine, g, b, N, bool(turned_b))
             D = (A @ B.T).reshape(4, 2, 8, N // 8, 4, 2).transpose(3, 1, 5, 0, 2, 4)
             made[:, :, :, g] = D + (old[:, :, :, g] if added else 0)
             products.sums[g].update(names)

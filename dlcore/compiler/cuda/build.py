@@ -13,6 +13,7 @@ import json
 import lzma
 import multiprocessing
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ class Job:
         parts += [made.text, made.blocks, str(made.block)]
         parts += [_digest_of(name) for name in OWN_SOURCES if self.own]
         for k in (self.kernel, *self.own):
-            parts += [k.arch, k.over, str(k.block), str(k.shared), *describe(Function(k.python, inline=True))]
+            parts += [k.arch, k.over, *map(str, (k.block, k.shared, k.cluster, k.beside))]
+            parts += describe(Function(k.python, inline=True))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -118,12 +120,21 @@ def _compile(symbol: str, path: str) -> str:
     return ""
 
 
+def _ptx(kernel: CudaKernel, job: Job) -> tuple[str, entry.Entry]:
+    """The PTX of one of a job's kernels, with what it says of its blocks."""
+    ptx, made = toolkit.to_ptx(kernel, job.spec, dict(job.bound), job.symbol)
+    said = f".minnctapersm {kernel.beside}\n" if kernel.beside else ""
+    if kernel.cluster > 1:  # its blocks run in clusters, however it is launched
+        said += f".explicitcluster\n.reqnctapercluster {kernel.cluster}, 1, 1\n"
+    return re.sub(r"(\.maxntid[^\n]*\n)", lambda line: line[1] + said, ptx), made
+
+
 def compile_job(job: Job) -> dict[str, Any]:
     """PTX, cubins (base64) and reports of a job."""
-    ptx, made = toolkit.to_ptx(job.kernel, job.spec, dict(job.bound), job.symbol)
+    ptx, made = _ptx(job.kernel, job)
     cubins, reports, own, launches = {}, {}, {}, {}
     for k in job.own:
-        own[k.arch], other = toolkit.to_ptx(k, job.spec, dict(job.bound), job.symbol)
+        own[k.arch], other = _ptx(k, job)
         launches[k.arch] = {"blocks": other.blocks, "block": other.block, "shared": k.shared}
     with tempfile.TemporaryDirectory() as folder:
         for arch in toolkit.ARCHES:

@@ -5,10 +5,14 @@
 sizes     the spec's size symbols in order of first appearance
 pointers  its arrays in order; an absent `?` array is NULL and reaches the kernel with length 0
 scalars   in device memory: its scalars in order, in slots of 8 bytes (f32 in the first four), then one i64 per `+` output
+
+A kernel that runs by `each` along one axis on arrays of float32 serves four elements a thread: they are read 16 bytes at a time
+into registers, where the kernel's loops find four, and written so.  The last, and arrays that begin elsewhere, come one by one.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from dlcore.compiler.cuda.language import CudaKernel
@@ -16,7 +20,13 @@ from dlcore.errors import SpecError
 from dlcore.graph.spec import Item, Spec, whole_size
 
 WARP = 32
+_SYMBOL = re.compile(r"[A-Za-z_]\w*")
 OWN = ("item", "lane", "thread")  # parameters of kernels that no spec has
+FOURS = """\
+from numba import cuda
+from numba.cuda.types import float32, uint64
+from dlcore.compiler.cuda.vectors import address_of, load_4, store_4
+"""
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,11 @@ class _Writer:
         self.kernel, self.spec = kernel, spec
         self.axes = [a.strip() for a in (kernel.over or spec.axis).split(",")] if kernel.kind == "each" else []
         self.lines: list[str] = []
+        self.shared = [i for i in spec.arrays if i.name in kernel.parameters and self.axes and self.axes[0] in i.sizes]
 
     def entry(self) -> Entry:
+        if self.in_fours():
+            return self.entry_of_fours()
         per = {"each": self.kernel.block, "threads": self.kernel.block, "warps": self.kernel.block // WARP, "blocks": 1}
         items = " * ".join(self.axes) if self.axes else self.kernel.over
         items, count = whole_size(self.spec, items), per[self.kernel.kind]
@@ -57,9 +70,50 @@ class _Writer:
         arguments = ", ".join(self.argument(p) for p in self.kernel.parameters)
         self.lines.append(f"if item < {items}:")
         self.lines += [f"    {line}" for line in [*self.cuts(), f"body({arguments})"]]
+        return Entry(self.text(), f"ceil({items}, {count})" if count > 1 else items, self.kernel.block)
+
+    def text(self) -> str:
         parameters = [*self.spec.symbols(), *(f"p_{a.name}" for a in self.spec.arrays), "scalars"]
-        text = f"def entry({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in self.lines)
-        return Entry(text, f"ceil({items}, {count})" if count > 1 else items, self.kernel.block)
+        return f"def entry({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in self.lines)
+
+    # ---- four elements a thread -------------------------------------------------------------------------------------
+    def in_fours(self) -> bool:
+        """Is all that threads share float32, along one axis, and does the kernel not ask where it is?"""
+        if len(self.axes) != 1 or not self.axes[0].isidentifier() or self.axes[0] == "CHUNKS" or not self.shared:
+            return False
+        alike = all(i.sizes == (self.axes[0],) and not i.optional and i.kind != "work" for i in self.shared)
+        floats = all(i.dtype == "f32" or self.spec.lists.get(i.dtype) == ("f32",) for i in self.shared)
+        others = [size for i in self.spec.arrays if i not in self.shared for size in i.sizes]
+        elsewhere = any(self.axes[0] in _SYMBOL.findall(size) for size in others)
+        return alike and floats and not elsewhere and not {"begin", "end", self.axes[0]} & set(self.kernel.parameters)
+
+    def entry_of_fours(self) -> Entry:
+        axis, items = self.axes[0], whole_size(self.spec, f"ceil({self.axes[0]} / 4)")
+        addresses = " | ".join(f"address_of(view(p_{i.name}, 0, (int64(1),)))" for i in self.shared)
+        self.place(items)
+        self.lines += ["first = 4 * item", f"if first + 4 <= {axis} and ({addresses}) & uint64(15) == uint64(0):"]
+        self.lines += [f"    {line}" for line in self.of_four()]
+        self.lines += [f"elif first < {axis}:", f"    for at_{axis} in range(first, min(first + 4, {axis})):"]
+        self.lines += [f"        body({', '.join(self.argument(p) for p in self.kernel.parameters)})"]
+        return Entry(FOURS + self.text(), f"ceil({items}, {self.kernel.block})", self.kernel.block)
+
+    def of_four(self) -> list[str]:
+        """Four elements of every shared array into registers, the kernel on them, and what it wrote back to memory."""
+        made, written, names = [], [], {i.name for i in self.shared}
+        for i in self.shared:
+            at = f"address_of(view(p_{i.name}, first, (int64(4),)))"
+            made.append(f"four_{i.name} = cuda.local.array(4, float32)")
+            read = f"four_{i.name}[0], four_{i.name}[1], four_{i.name}[2], four_{i.name}[3] = load_4({at})"
+            if i.kind in ("read", "update"):
+                made.append(read)
+            elif i.kind == "add":
+                made += [f"if {self.argument('add_' + i.name)}:", f"    {read}"]
+            if i.written:
+                written.append(f"store_4({at}, four_{i.name}[0], four_{i.name}[1], four_{i.name}[2], four_{i.name}[3])")
+        arguments = [f"four_{p}" if p in names else self.argument(p) for p in self.kernel.parameters]
+        return [*made, f"body({', '.join(arguments)})", *written]
+
+    # ---- one item a thread, warp or block ---------------------------------------------------------------------------
 
     def place(self, items: str) -> None:
         """Which item this thread serves."""

@@ -1,10 +1,11 @@
-"""PTX instructions of sm_90a: products of 128 threads (`wgmma`), copies by the bulk engine (`cp.async.bulk`), the barriers that count
-their bytes (`mbarrier`).
+"""PTX instructions of sm_90a: products of 128 threads (`wgmma`), copies by the bulk engine (`cp.async.bulk`), the barriers that
+count their bytes (`mbarrier`).
 
 A warpgroup's sums are 128 numbers of a thread, 64 rows by 256 columns together: a tuple, for registers that products fill while
 other instructions run may not be touched, and a tuple's are told to the compiler as one.
 
-Source: NVIDIA, Parallel Thread Execution ISA, chapters Asynchronous Warpgroup Level Matrix Instructions, Asynchronous copy, mbarrier.
+Source: NVIDIA, Parallel Thread Execution ISA, chapters Asynchronous Warpgroup Level Matrix Instructions, Asynchronous copy,
+mbarrier.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def warpgroup_product(turned_a: bool, turned_b: bool) -> Any:
 warpgroup_fence = _tied("warpgroup_fence", "wgmma.fence.sync.aligned;", "")  # before products, once the sums were touched
 warpgroup_wait = _tied("warpgroup_wait", "wgmma.wait_group.sync.aligned 0;", "")  # until products are done that were closed
 warpgroup_wait_but_1 = _tied("warpgroup_wait_but_1", "wgmma.wait_group.sync.aligned 1;", "")  # but for the last that were closed
+show_to_products = asm_op("show_to_products", "fence.proxy.async.shared::cta;", "", "")  # what this thread wrote
 warpgroup_close = asm_op("warpgroup_close", "wgmma.commit_group.sync.aligned;", "", "")
 
 

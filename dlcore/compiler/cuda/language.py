@@ -13,10 +13,12 @@
     lowered("column_sum", "column_parts(x -> parts)", "add_parts(parts -> out)")
 
 `each` runs the code of the CPU's kernel on arrays cut to one item: along every axis of `over` an array arrives with length 1, so
-that loops over it turn once and vanish.  It is right where the kernel does nothing but loop over these axes; formulas, order of
-operations and handling of NaN are then the CPU's.  "CHUNKS" cuts the chunked axis to the rows of one chunk.
+that loops over it turn once and vanish; along one axis of float32 four arrive (`entry.py`).  It is right where the kernel does
+nothing but loop over these axes; formulas, order of operations and handling of NaN are then the CPU's.  "CHUNKS" cuts the chunked
+axis to the rows of one chunk.
 
-`kernel` is for what is written for a GPU: `threads`, `warps` or `blocks` say how many there are, by the sizes of the call's spec.
+`kernel` is for what is written for a GPU: `threads`, `warps` or `blocks` say how many there are, by the sizes of the call's spec;
+`each="S"` runs it as `each` runs the kernel of a CPU.
 Parameters are names of the spec, add_<output>, and of these:
 
     item        the number of the thread, warp or block among those said
@@ -52,7 +54,9 @@ class CudaKernel:
     kind    "each", "threads", "warps" or "blocks";  over: the axes of "each", the number of the others
     block   threads of a block;  dtypes: variants of the spec that it serves, empty: all
     arch    the one architecture for which it takes the place of the kernel that serves the others, empty: it is that one
-    shared  bytes of shared memory beyond what it declares: its array of length 0"""
+    shared  bytes of shared memory beyond what it declares: its array of length 0
+    cluster blocks that run together and reach each other's shared memory (Hopper); block n is number n % cluster of its cluster
+    beside  blocks that are to fit a multiprocessor side by side, which bounds a thread's registers; 0: as the compiler likes"""
 
     name: str
     python: Callable[..., Any]
@@ -62,6 +66,8 @@ class CudaKernel:
     dtypes: tuple[str, ...] = ()
     arch: str = ""
     shared: int = 0
+    cluster: int = 1
+    beside: int = 0
 
     def serves(self, dtypes: str) -> bool:
         return not self.dtypes or dtypes in self.dtypes
@@ -82,18 +88,20 @@ def each(*kernels: Kernel, over: str = "", block: int = BLOCK) -> None:
 
 
 def kernel(
-    *, threads: str = "", warps: str = "", blocks: str = "", block: int = BLOCK, name: str = "", dtypes: tuple[str, ...] = (),
-    arch: str = "", shared: int = 0,
+    *, each: str = "", threads: str = "", warps: str = "", blocks: str = "", block: int = BLOCK, name: str = "",
+    dtypes: tuple[str, ...] = (), arch: str = "", shared: int = 0, cluster: int = 1, beside: int = 0,
 ) -> Callable[[Callable[..., Any]], CudaKernel]:
-    """Makes a function the code of the call of its name (or `name`), run by so many threads, warps or blocks.  arch: on that
-    architecture alone, in the place of another kernel.  shared: bytes of `cuda.shared.array(0, ...)`, which may be more than
-    the 48 KiB that arrays of a known length have together."""
-    given = [(kind, over) for kind, over in (("threads", threads), ("warps", warps), ("blocks", blocks)) if over]
+    """Makes a function the code of the call of its name (or `name`), run by so many threads, warps or blocks, or for each item
+    along axes.  arch: on that architecture alone, in the place of another kernel.  shared: bytes of `cuda.shared.array(0, ...)`,
+    which may be more than the 48 KiB that arrays of a known length have together.  cluster: of so many blocks, whose number is a
+    multiple of it.  beside: how many blocks are to fit a multiprocessor side by side."""
+    kinds = {"each": each, "threads": threads, "warps": warps, "blocks": blocks}
+    given = [(kind, over) for kind, over in kinds.items() if over]
     if len(given) != 1:
-        raise SpecError("a kernel says threads=, warps= or blocks=, one of them", got=str(dict(given)))
+        raise SpecError("a kernel says each=, threads=, warps= or blocks=, one of them", got=str(dict(given)))
 
     def register(python: Callable[..., Any]) -> CudaKernel:
-        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes), arch, shared)
+        made = CudaKernel(name or python.__name__, python, *given[0], block, tuple(dtypes), arch, shared, cluster, beside)
         _register(made)
         return made
 
