@@ -1,4 +1,4 @@
-"""What recurrent kernels on a GPU share: a block of 256 threads walks ROWS sequences through all their steps.
+"""What recurrent kernels on a GPU share: a block walks ROWS sequences through all their steps.
 
 A state lies in global memory, where the first-level cache keeps it; barriers of the block order its versions.  The weights of the
 recurrence are read once for ROWS sequences.
@@ -6,12 +6,18 @@ recurrence are read once for ROWS sequences.
 
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
+from dlcore.compiler.cuda.intrinsics import cuda, f32, i64, warp_sum
 from dlcore.compiler.cuda.places import part_of
 from dlcore.compiler.language import helper
 
-ROWS, THREADS, WARPS = 4, 256, 8
+ROWS = 4
 ZERO = np.float32(0)
+
+
+@helper
+def threads():
+    """How many a block has."""
+    return i64(cuda.blockDim.x)
 
 
 @helper
@@ -25,7 +31,7 @@ def place(n, row, H):
 def start(first, state, row, thread):
     """state = first, or zeros where `first` is absent, for the block's sequences."""
     B, H = state.shape
-    for n in range(thread, ROWS * H, THREADS):
+    for n in range(thread, ROWS * H, threads()):
         b, j = place(n, row, H)
         if b < B:
             state[b, j] = first[b, j] if first.shape[0] > 0 else ZERO
@@ -57,7 +63,7 @@ def add_turned(da, t, row, u, dstate, thread):
     B, H = dstate.shape
     N, warp, lane = u.shape[1], thread // 32, thread % 32
     sums = cuda.local.array(4, f32)
-    for j in range(warp, H, WARPS):
+    for j in range(warp, H, threads() // 32):
         for r in range(ROWS):
             sums[r] = ZERO
         for k in range(lane, N, 32):
