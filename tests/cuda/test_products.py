@@ -1,44 +1,61 @@
-"""Matrix products at the edges of their tiles (64 by 64, 16 deep), and summed in parts."""
+"""Matrix products at the edges of their tiles and slices, and summed in parts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from ptx.device import Emulated
-from ptx.products import FORMS, of_any_size, rounded, run_product
+from ptx.machine import launch
+from ptx.memory import Memory
+from ptx.products import FORMS, of_any_size, rounded, run_product, without
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import conv2d, dense, matmul
 from dlcore.runtime.cuda_table import cuda_table
 
 
+def name_of(form, side):
+    return f"matmul_{form}" + {16: "_small", 32: "_whole" if form == "tn" else "", 64: "_middle"}[side]
+
+
+SIZES = ((32, 32, 128), (33, 31, 17), (66, 68, 420), (1, 65, 5), (20, 10, 0), (7, 40, 401))
+
+
 @pytest.mark.parametrize("form, M, N, K", [
-    pytest.param(form, *sizes, id=f"matmul-{form}-{'x'.join(map(str, sizes))}")
-    for form in FORMS for sizes in ((64, 64, 16), (65, 63, 17), (130, 70, 33), (1, 129, 5))
+    pytest.param(form, *sizes, id=f"matmul-{form}-{'x'.join(map(str, sizes))}") for form in FORMS for sizes in SIZES
 ])  # fmt: skip
-@pytest.mark.parametrize("shuffle", [None, 3], ids=["", "shuffled"])
-def test_tiles(form, M, N, K, shuffle):
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_tiles(form, M, N, K, side):
+    """Of one slice of K for some of the warps up to several for each, of vectors and of single numbers."""
+    table = {16: cuda_table(), 32: without("_small"), 64: of_any_size(f"matmul_{form}_middle")}[side]
+    found, wanted, kernels = run_product(table, form, M, N, K, "float32", side if K < 100 else None)
+    assert kernels == [name_of(form, side)]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * max(K, 1) ** 0.5)
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+@pytest.mark.parametrize("form", FORMS)
+def test_products_are_added_to_memory(form, side):
+    """And of a left operand that begins in the middle of 16 bytes, although its rows are whole vectors long."""
+    M, N, K = 20, 8, 12
     shapes = {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[form]
-    a, b = (rng.standard_normal(s).astype(np.float32) for s in shapes)
-    graph = Graph()
-    out = matmul(graph.input("a", *a.shape), graph.input("b", *b.shape), form)
-    instance = Emulated(plan(graph, {"out": out}, table=cuda_table()), shuffle=shuffle)
-    instance.buffers["outputs"].fill(0xFF)
-    instance["a"][...], instance["b"][...] = a, b
-    instance.run()
-    np.testing.assert_allclose(instance["out"], FORMS[form](a.astype(np.float64), b), rtol=0, atol=2e-5 * K**0.5)
+    rng, memory = np.random.default_rng(0), Memory(1 << 16)
+    a, b = rng.standard_normal(1 + M * K).astype(np.float32), rng.standard_normal(shapes[1]).astype(np.float32)
+    places = [memory.put(v)[0] for v in (a, b)]
+    target, out = memory.put(np.ones((M, N), np.float32))
+    flags, _ = memory.put(np.ones(1, np.int64))
+    sizes = {"nn": [M, K, N], "nt": [M, K, N], "tn": [K, M, N]}[form]
+    blocks, block = (2, 256) if side == 16 else (1, 128)
+    launch(cuda_table().ptx(name_of(form, side)), blocks, block, [*sizes, places[0] + 4, places[1], target, flags], memory, 3)
+    np.testing.assert_allclose(out, 1 + FORMS[form](a[1:].reshape(shapes[0]), b), rtol=0, atol=1e-5)
 
 
-def test_a_long_sum_is_made_of_parts():
-    rng, graph = np.random.default_rng(0), Graph()
-    a, b = rng.standard_normal((1040, 5)).astype(np.float32), rng.standard_normal((1040, 6)).astype(np.float32)
-    program = plan(graph, {"out": matmul(graph.input("a", *a.shape), graph.input("b", *b.shape), "tn")}, table=cuda_table())
-    assert [step.kernel for step in program.steps] == ["matmul_tn_parts", "add_product_parts"]
-    instance = Emulated(program)
-    instance["a"][...], instance["b"][...] = a, b
-    instance.run()
-    np.testing.assert_allclose(instance["out"], a.T.astype(np.float64) @ b, rtol=0, atol=1e-4)
+@pytest.mark.parametrize("N", [6, 7], ids=["fours", "ones"])
+def test_a_long_sum_is_made_of_parts(N):
+    for name, precision, rounding in (("matmul_tn_parts", "float32", np.asarray), ("matmul_tn_parts_bf16", "bf16", rounded)):
+        found, wanted, kernels = run_product(of_any_size(name), "tn", 41 - N, N, 1040, precision, 1, rounding)
+        assert kernels == [name, "add_product_parts"]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=5e-4)
 
 
 def bf16_program(build, arrays, shuffle=None):
@@ -56,7 +73,7 @@ def bf16_program(build, arrays, shuffle=None):
 
 @pytest.mark.parametrize("form, M, N, K", [
     pytest.param(form, *sizes, id=f"matmul-bf16-{form}-{'x'.join(map(str, sizes))}")
-    for form in FORMS for sizes in ((128, 128, 32), (131, 65, 37), (1, 130, 1))
+    for form in FORMS for sizes in ((32, 64, 64), (35, 66, 420), (1, 130, 1), (40, 7, 401))
 ])  # fmt: skip
 def test_tensor_cores(form, M, N, K):
     """Operands are rounded to bf16; sums are float32."""
@@ -75,13 +92,6 @@ def test_a_dense_layer_on_tensor_cores():
     found, kernels = bf16_program(lambda t: dense(t["x"], t["w"], t["bias"], "tanh"), made)
     assert kernels == ["dense_forward_bf16"]
     np.testing.assert_allclose(found, np.tanh(rounded(x).astype(np.float64) @ rounded(w) + bias), rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["matmul_nn_bf16", "matmul_nt_bf16", "matmul_tn_bf16", "dense_forward_bf16"])
-def test_code_has_matrix_instructions(name):
-    """32 products for 32 of K, two for each of 16; nothing is done one by one."""
-    text = cuda_table().ptx(name)
-    assert text.count("mma.sync.aligned.m16n8k16") == 32 and text.count("ldmatrix.sync") == 12
 
 
 def convolved(x, w, bias, dout, table, precision):
@@ -123,8 +133,9 @@ def test_products_of_rounded_operands(form, M, N, K):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * K**0.5)
 
 
-def test_a_long_product_of_rounded_operands_is_made_of_parts():
-    found, wanted, kernels = run_product(of_any_size("multiply_bf16_parts"), "tn", 5, 9, 150, "bf16", None, rounded)
+@pytest.mark.parametrize("M", [5, 8], ids=["ones", "fours"])
+def test_a_long_product_of_rounded_operands_is_made_of_parts(M):
+    found, wanted, kernels = run_product(of_any_size("multiply_bf16_parts"), "tn", M, 9, 150, "bf16", None, rounded)
     assert kernels[-2:] == ["multiply_bf16_parts", "add_panel_parts"]
     np.testing.assert_allclose(found, wanted, rtol=0, atol=3e-4)
 
@@ -139,7 +150,9 @@ def test_large_tiles(form, M, N, K):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5 * K**0.5)
 
 
-@pytest.mark.parametrize("precision, kernel", [("float32", "dense_forward_large"), ("bf16", "multiply_bf16_dense")])
+@pytest.mark.parametrize("precision, kernel", [
+    ("float32", "dense_forward_small"), ("float32", "dense_forward_middle"), ("float32", "dense_forward_large"),
+    ("bf16", "multiply_bf16_dense")])  # fmt: skip
 def test_a_large_dense_layer(precision, kernel):
     table, rng, graph = of_any_size(kernel), np.random.default_rng(2), Graph(precision=precision)
     given = {"x": rng.standard_normal((9, 21)), "w": rng.standard_normal((21, 131)), "b": rng.standard_normal(131)}

@@ -122,8 +122,9 @@ READ = "before its product is waited for|while a product reads it"
     ("tn", str(ACROSS), str(ACROSS - (256 << 16)), ""),
     ("tn", str(ACROSS), str(ACROSS + (64 << 32)), ""),
     ("nn", r", 1, 1, 1, 0, 1;", ", 1, 1, 1, 0, 0;", ""),
-], ids=["no fence", "no wait", "a wait for too few", "no group", "no barrier", "barriers not shown", "the wrong phase", "too few bytes",
-        "wrong stride", "wrong swizzle", "wrong leading stride", "wrong stride across", "operand not turned"])  # fmt: skip
+], ids=["no fence", "no wait", "a wait for too few", "no group", "no barrier", "barriers not shown", "the wrong phase",
+        "too few bytes", "wrong stride", "wrong swizzle", "wrong leading stride", "wrong stride across",
+        "operand not turned"])  # fmt: skip
 def test_planted_faults(form, pattern, by, said):
     """An error that names the fault, or wrong numbers, in step or in one of a few random orders."""
     ptx = code(f"multiply_bf16_{form}")
@@ -142,7 +143,9 @@ def test_planted_faults(form, pattern, by, said):
 
 def test_one_architecture_has_code_of_its_own():
     """matmul: the others run mma.sync, with other tiles."""
-    assert cuda_table().launch("multiply_bf16_nn", arch=OWN)["shared"] > 48 << 10 > cuda_table().launch("multiply_bf16_nn")["shared"]
+    table = cuda_table()
+    assert table.launch("multiply_bf16_nn", arch=OWN)["shared"] > 48 << 10 > table.launch("multiply_bf16_nn")["shared"]
     entry = cuda_table().entry("multiply_bf16_nn")
-    assert set(entry["own_ptx"]) == set(entry["own_launches"]) == {OWN} and "wgmma" not in cuda_table().ptx("multiply_bf16_nn", arch="sm_80")
+    assert set(entry["own_ptx"]) == set(entry["own_launches"]) == {OWN}
+    assert "wgmma" not in table.ptx("multiply_bf16_nn", arch="sm_80")
     assert ".target sm_90a" in code("multiply_bf16_nn") and ".target sm_80" in cuda_table().ptx("multiply_bf16_nn")

@@ -1,115 +1,62 @@
-"""Matrix products on a GPU: a block of 256 threads for each tile, of 64 by 64 in float32, of 128 by 128 on tensor cores where the
-plan's products are bf16.
+"""Matrix products on a GPU, and what a call of one is made of: in float32 tiles of 16 by 16, 32 by 32 (`cuda_small`) or 128 by
+128, by the product's size; tiles of 128 by 128 on tensor cores where the plan's products are bf16.
 
 Products of few tiles over a long K (gradients of weights) are summed in PARTS that are added in order.
 """
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import cuda, f32, warp_sum
+from dlcore.compiler.cuda.intrinsics import cuda, f32, u64, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
+from dlcore.compiler.cuda.vectors import address_of, load_4, store_4
 from dlcore.compiler.language import call, helper
 from dlcore.ops import matmul  # noqa: F401  (declares)
 from dlcore.ops.matmul import cuda_bf16, cuda_blocks, cuda_large, cuda_panels, cuda_stages, cuda_tf32, cuda_wgmma
-from dlcore.ops.matmul.cuda_tiles import SIDE, clear, product_tile, write_activated, write_added
+from dlcore.ops.matmul.cuda_small import MIDDLE, PARTS, SMALL, WIDE
 
-TILES, LARGE = "ceil(M / 64) * ceil(N / 64)", "ceil(M / 128) * ceil(N / 128)"
-PARTS = 16
-LARGE_SIDE = cuda_bf16.SIDE
+LARGE = "ceil(M / 128) * ceil(N / 128)"
 ZERO = np.float32(0)
 
-
-@helper
-def by_rows(x, i, k, extra):
-    return x[i, k]
-
-
-@helper
-def by_columns(x, i, k, extra):
-    return x[k, i]
-
-
-nn = product_tile(by_rows, True, by_columns, False)
-nt = product_tile(by_rows, True, by_rows, True)
-tn = product_tile(by_columns, False, by_columns, False)
-
-
-@helper
-def corner(tile, N):
-    """The first row and column of a tile."""
-    columns = (N + SIDE - 1) // SIDE
-    return tile // columns * SIDE, tile % columns * SIDE
-
-
-@kernel(blocks=TILES)
-def matmul_nn(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4), f32)
-    clear(acc)
-    m0, n0 = corner(item, out.shape[1])
-    nn(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
-    write_added(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=TILES)
-def matmul_nt(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4), f32)
-    clear(acc)
-    m0, n0 = corner(item, out.shape[1])
-    nt(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
-    write_added(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=TILES)
-def matmul_tn_whole(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4), f32)
-    clear(acc)
-    m0, n0 = corner(item, out.shape[1])
-    tn(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[0], a, b, 0)
-    write_added(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=f"{PARTS} * {TILES}")
-def matmul_tn_parts(item, thread, a, b, parts):
-    """Part `item % PARTS` of K, of tile `item // PARTS`."""
-    acc = cuda.local.array((4, 4), f32)
-    clear(acc)
-    (K, M), N, part = a.shape, b.shape[1], item % PARTS
-    m0, n0 = corner(item // PARTS, N)
-    tn(acc, thread, m0, n0, M, N, K * part // PARTS, K * (part + 1) // PARTS, a, b, 0)
-    write_added(acc, thread, m0, n0, parts[part], False)
-
-
-call("matmul_tn_whole(a: F[K, M], b: F[K, N] -> +out: F[M, N])", over=TILES, flops="2 * M * N * K")
-call(f"matmul_tn_parts(a: F[K, M], b: F[K, N] -> parts: F[{PARTS}, M, N])", over=TILES, flops="2 * M * N * K")
 call(f"add_product_parts(parts: F[{PARTS}, M, N] -> +out: F[M, N])", over="M", flops=f"{PARTS} * M * N")
 lowered("matmul_tn", "matmul_tn_parts(a, b -> parts)", "add_product_parts(parts -> out)",
-        when="K >= 1024 and M * N <= 262144")
-WIDE = "M * N >= 1048576"           # enough tiles of 128 by 128 for a whole GPU
+        when="K >= 4096 and M * N <= 65536")
 for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
     call(f"matmul_{form}_large(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
-    lowered(f"matmul_{form}", f"matmul_{form}_large(a, b -> out)", when=WIDE)
 call("dense_forward_large(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
      over=LARGE, flops="2 * M * N * K")
-lowered("dense_forward", "dense_forward_large(x, weight, bias, activation, parameter -> out)", when=WIDE)
+for size, when in (("large", WIDE), ("middle", MIDDLE), ("small", SMALL)):
+    for form in ("nn", "nt", "tn"):
+        lowered(f"matmul_{form}", f"matmul_{form}_{size}(a, b -> out)", when=when)
+    lowered("dense_forward", f"dense_forward_{size}(x, weight, bias, activation, parameter -> out)", when=when)
 lowered("matmul_tn", "matmul_tn_whole(a, b -> out)")
 
 
-@kernel(threads="M * N")
+@helper
+def add_parts(item, count, parts, out, add):
+    """Four neighbours of `count` results, summed in the order of the parts."""
+    size, source, target = out.shape[0] * out.shape[1], address_of(parts), address_of(out)
+    step, at = u64(4) * u64(size), u64(16) * u64(item)
+    if size & 3 == 0 and (source | target) & u64(15) == u64(0):
+        t = load_4(source + at)
+        if add:
+            x = load_4(target + at)
+            t = (t[0] + x[0], t[1] + x[1], t[2] + x[2], t[3] + x[3])
+        for p in range(1, count):
+            x = load_4(source + at + step * u64(p))
+            t = (t[0] + x[0], t[1] + x[1], t[2] + x[2], t[3] + x[3])
+        store_4(target + at, t[0], t[1], t[2], t[3])
+    else:
+        N = out.shape[1]
+        for i in range(4 * item, min(4 * item + 4, size)):
+            m, n = i // N, i % N
+            total = parts[0, m, n] + (out[m, n] if add else ZERO)
+            for p in range(1, count):
+                total += parts[p, m, n]
+            out[m, n] = total
+
+
+@kernel(threads="ceil(M * N / 4)")
 def add_product_parts(item, parts, out, add_out):
-    N = out.shape[1]
-    m, n = item // N, item % N
-    total = parts[0, m, n] + (out[m, n] if add_out else ZERO)
-    for p in range(1, PARTS):
-        total += parts[p, m, n]
-    out[m, n] = total
-
-
-@kernel(blocks=TILES)
-def dense_forward(item, thread, x, weight, bias, activation, parameter, out):
-    acc = cuda.local.array((4, 4), f32)
-    clear(acc)
-    m0, n0 = corner(item, out.shape[1])
-    nn(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, x.shape[1], x, weight, 0)
-    write_activated(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
+    add_parts(item, PARTS, parts, out, add_out)
 
 
 # ---- large ones in float32 ---------------------------------------------------------------------------------------
@@ -155,14 +102,13 @@ def dense_forward_large(item, thread, x, weight, bias, activation, parameter, ou
 
 
 # ---- on tensor cores ---------------------------------------------------------------------------------------------
-nn_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_columns, False)
-nt_bf16 = cuda_bf16.bf16_tile(by_rows, True, by_rows, True)
-tn_bf16 = cuda_bf16.bf16_tile(by_columns, False, by_columns, False)
 clear_bf16, added_bf16, activated_bf16 = cuda_bf16.clear, cuda_bf16.write_added, cuda_bf16.write_activated
 
 # Large products read operands in blocks that were rounded once, see cuda_blocks; `tn` ones of few tiles are summed in PANEL_PARTS.
 # The size of a block's row of K is KC blocks of 64 where rows run along K, KR blocks of 128 where they run across it.
-PANEL_PARTS, MANY = 8, "M * N * K >= 33554432"
+PANEL_PARTS = 8
+# enough tiles of 128 by 128, or of a K along which they are worth their start
+MANY = "M * N * K >= 33554432 and (M * N >= 786432 or K >= 2048)"
 ROW_BLOCKS, COLUMN_BLOCKS = {n: f"ceil({n} / 128)" for n in "MN"}, {n: f"ceil({n} / 64)" for n in "MN"}
 BLOCKS = {"nn": (f"{ROW_BLOCKS['M']}, KC, 8192", f"KR, {COLUMN_BLOCKS['N']}, 8192"),
           "nt": (f"{ROW_BLOCKS['M']}, KC, 8192", f"{ROW_BLOCKS['N']}, KC, 8192"),
@@ -178,6 +124,8 @@ call(f"add_panel_parts(parts: F[{PANEL_PARTS}, M, N] -> +out: F[M, N])", over="M
 call(f"multiply_bf16_dense(x: bf16[{BLOCKS['nn'][0]}], weight: bf16[{BLOCKS['nn'][1]}], bias: f32[N]?, activation: i64,"
      " parameter: f32 -> out: F[M, N])", over=LARGE, flops=OF_BLOCKS["nn"])
 ROUND = "round_to_blocks(a -> a_rounded)", "round_to_blocks(b -> b_rounded)"
+lowered("matmul_tn", "matmul_tn_parts_bf16(a, b -> parts)", "add_product_parts(parts -> out)",
+        when="K >= 2048 and M * N <= 65536", product="bf16")
 lowered("matmul_tn", *ROUND, "multiply_bf16_parts(a_rounded, b_rounded -> parts)", "add_panel_parts(parts -> out)",
         when=f"{MANY} and K >= 4096 and M * N <= 4194304", product="bf16")
 for form in BLOCKS:
@@ -185,55 +133,9 @@ for form in BLOCKS:
 lowered("dense_forward", "round_to_blocks(x -> x_rounded)", "round_to_blocks(weight -> weight_rounded)",
         "multiply_bf16_dense(x_rounded, weight_rounded, bias, activation, parameter -> out)", when=MANY, product="bf16")
 
-for form, (a, b) in {"nn": ("M, K", "K, N"), "nt": ("M, K", "N, K"), "tn": ("K, M", "K, N")}.items():
-    call(f"matmul_{form}_bf16(a: F[{a}], b: F[{b}] -> +out: F[M, N])", over=LARGE, flops="2 * M * N * K")
+for form in BLOCKS:
     lowered(f"matmul_{form}", f"matmul_{form}_bf16(a, b -> out)", product="bf16")
-call("dense_forward_bf16(x: F[M, K], weight: f32[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
-     over=LARGE, flops="2 * M * N * K")
 lowered("dense_forward", "dense_forward_bf16(x, weight, bias, activation, parameter -> out)", product="bf16")
-
-
-@helper
-def large_corner(tile, N):
-    columns = (N + LARGE_SIDE - 1) // LARGE_SIDE
-    return tile // columns * LARGE_SIDE, tile % columns * LARGE_SIDE
-
-
-@kernel(blocks=LARGE)
-def matmul_nn_bf16(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4, 4), f32)
-    clear_bf16(acc)
-    m0, n0 = large_corner(item, out.shape[1])
-    nn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
-    added_bf16(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=LARGE)
-def matmul_nt_bf16(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4, 4), f32)
-    clear_bf16(acc)
-    m0, n0 = large_corner(item, out.shape[1])
-    nt_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[1], a, b, 0)
-    added_bf16(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=LARGE)
-def matmul_tn_bf16(item, thread, a, b, out, add_out):
-    acc = cuda.local.array((4, 4, 4), f32)
-    clear_bf16(acc)
-    m0, n0 = large_corner(item, out.shape[1])
-    tn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, a.shape[0], a, b, 0)
-    added_bf16(acc, thread, m0, n0, out, add_out)
-
-
-@kernel(blocks=LARGE)
-def dense_forward_bf16(item, thread, x, weight, bias, activation, parameter, out):
-    acc = cuda.local.array((4, 4, 4), f32)
-    clear_bf16(acc)
-    m0, n0 = large_corner(item, out.shape[1])
-    nn_bf16(acc, thread, m0, n0, out.shape[0], out.shape[1], 0, x.shape[1], x, weight, 0)
-    activated_bf16(acc, thread, m0, n0, out, bias, out[:0], activation, parameter)
-
 
 blocks_nn, blocks_nt = cuda_blocks.blocked_tile(True, False), cuda_blocks.blocked_tile(True, True)
 blocks_tn, rounded_blocks, rounded = cuda_blocks.blocked_tile(False, False), cuda_blocks.to_blocks, cuda_panels.to_bf16
@@ -287,14 +189,9 @@ def multiply_bf16_parts(item, thread, a, b, parts):
     added_bf16(acc, thread, m0, n0, parts[part], False)
 
 
-@kernel(threads="M * N")
+@kernel(threads="ceil(M * N / 4)")
 def add_panel_parts(item, parts, out, add_out):
-    N = out.shape[1]
-    m, n = item // N, item % N
-    total = parts[0, m, n] + (out[m, n] if add_out else ZERO)
-    for p in range(1, PANEL_PARTS):
-        total += parts[p, m, n]
-    out[m, n] = total
+    add_parts(item, PANEL_PARTS, parts, out, add_out)
 
 
 @kernel(blocks=LARGE)

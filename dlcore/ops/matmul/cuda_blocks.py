@@ -47,7 +47,7 @@ def eight_of(x, r, c):
 
 @helper
 def to_blocks(item, x, out):
-    """The item-th eight numbers of x, rows and columns padded to whole blocks, rounded into out [row blocks, blocks of a row, 8192]."""
+    """The item-th eight numbers of x, padded to whole blocks, rounded into out [row blocks, blocks of a row, 8192]."""
     blocks = out.shape[1]
     r = part_of(item, 8 * blocks)
     chunk = item - r * 8 * blocks

@@ -1,10 +1,10 @@
 """Large bf16 products on the tensor cores of Hopper (sm_90a): `wgmma` on blocks that the bulk engine copies (`cuda_blocks`).
 
-A block of 384 threads makes 192 by 256 of the result: each of its three warpgroups 64 rows, 128 sums a thread.  64 of K are a stage
-of 56 KiB, of which three are in shared memory: one is multiplied, one was, and one is on its way.  A larger tile reads less from the
-second-level cache for each product, which is what limits smaller ones.  Some threads ask for
-them, one for each 64 rows; whoever reads a stage waits for its barrier, which counts bytes.  A stage is asked for again
-once all warpgroups have waited for the products that read it, which the barrier of the block says.
+A block of 384 threads makes 192 by 256 of the result: each of its three warpgroups 64 rows, 128 sums a thread.  64 of K are a
+stage of 56 KiB, of which three are in shared memory: one is multiplied, one was, and one is on its way.  A larger tile reads less
+from the second-level cache for each product, which is what limits smaller ones.  Some threads ask for a stage, one for each 64
+rows; whoever reads it waits for its barrier, which counts bytes.  It is asked for again once all warpgroups have waited for the
+products that read it, which the barrier of the block says.
 
 Source: NVIDIA, Parallel Thread Execution ISA, chapter Asynchronous Warpgroup Level Matrix Instructions.
 """
@@ -76,7 +76,7 @@ def described_across(at):
 
 
 def warpgroup_tile(a_along, b_along):
-    """sums(thread, m0, n0, start, stop, a, b): the product over the blocks of 64 of K from start to stop; 128 numbers of a thread."""
+    """sums(thread, m0, n0, start, stop, a, b): the product over the 64s of K from start to stop; 128 numbers of a thread."""
     half_a, half_b = half_along if a_along else half_across, half_along if b_along else half_across
     described_a, described_b = described_along if a_along else described_across, described_along if b_along else described_across
     step_a, step_b = 2 if a_along else 128, 2 if b_along else 128           # 16 of K, in 16 bytes
@@ -84,7 +84,7 @@ def warpgroup_tile(a_along, b_along):
 
     @helper
     def ask(thread, at, stages, barriers, m0, n0, k, a, b):
-        """For the k-th 64 of K, in the stage of that number: a thread for each half of a block, so that none needs many registers."""
+        """For the k-th 64 of K, into stage `at`: a thread for each half of a block, so that none needs many registers."""
         stage, barrier = stages + at * u32(STAGE), barriers + at * u32(8)
         if thread == 0:
             announce(barrier, u32(STAGE))
