@@ -12,7 +12,7 @@ from ptx.memory import Memory
 from ptx.parse import PtxError, parse
 
 from dlcore.graph import Graph, plan
-from dlcore.ops import attention, matmul
+from dlcore.ops import matmul
 from dlcore.runtime.cuda_table import cuda_table
 
 SEEDS = (None, 1, 2, 3)  # in step, and in random orders
@@ -67,25 +67,35 @@ def test_a_wrong_address_is_seen(offset, message):
         launch(ptx, 1, 256, [256, source, target, scalars], memory)
 
 
-def product(ptx: str, shuffle: int | None) -> float:
+def product(ptx: str, blocks: int, shuffle: int | None) -> float:
     """The error of 70 by 66 by 40."""
     rng, memory = np.random.default_rng(0), Memory(1 << 18)
     a, b = rng.standard_normal((70, 40)).astype(np.float32), rng.standard_normal((40, 66)).astype(np.float32)
     places = [memory.put(v)[0] for v in (a, b)]
     target, out = memory.put(np.zeros((70, 66), np.float32))
     flags, _ = memory.put(np.zeros(1, np.int64))
-    launch(ptx, 4, 256, [70, 40, 66, *places, target, flags], memory, shuffle)
+    launch(ptx, blocks, 128, [70, 40, 66, *places, target, flags], memory, shuffle)
     return float(np.abs(out - a @ b).max())
 
 
-def test_each_barrier_of_a_product_is_needed():
-    ptx = cuda_table().ptx("matmul_nn")
-    assert product(ptx, 2) < 1e-4
+@pytest.mark.parametrize("name, blocks, count", [("matmul_nn", 9, 1), ("matmul_nn_middle", 4, 3)])
+def test_each_barrier_of_a_product_is_needed(name, blocks, count):
+    """And each wait for copies."""
+    ptx = cuda_table().ptx(name)
+    assert product(ptx, blocks, 2) < 1e-4
+    late = re.sub(r"cp\.async\.wait_group\s+1;", "cp.async.wait_group 2;", ptx)
+    assert late != ptx
+    try:
+        found = product(late, blocks, 2)
+    except PtxError as e:
+        assert "a race" in str(e)
+    else:
+        assert not found < 1e-4
     barriers = [m.span() for m in re.finditer(r"bar\.sync\s+0;", ptx)]
-    assert len(barriers) >= 2
+    assert len(barriers) == count
     for begin, end in barriers:
         with pytest.raises(PtxError, match="a race"):
-            product(ptx[:begin] + ptx[end:], 2)
+            product(ptx[:begin] + ptx[end:], blocks, 2)
 
 
 HEAD = ".version 9.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 k_in, .param .u64 k_out)\n{\n"
@@ -151,18 +161,18 @@ def test_a_step_may_touch_its_own_arrays_only():
     instance.run()
     step = instance.program.steps[0]
     owned = int(instance.memory.owned.sum())
-    assert owned == 512 + 3 * 8 * 8 * 4 and step.kernel == "matmul_nn"
+    assert owned == 512 + 3 * 8 * 8 * 4 and step.kernel == "matmul_nn_small"
 
 
 def test_shared_memory_is_aligned_as_far_as_it_says():
     """ldmatrix wants 16 bytes: an array that says less may lie anywhere on a GPU."""
-    ptx = cuda_table().ptx("matmul_nn_bf16")
+    ptx = cuda_table().ptx("multiply_bf16_nn")
     memory = Memory(1 << 17)
-    places = [memory.put(np.zeros((16, 16), np.float32))[0] for _ in range(3)]
+    places = [memory.put(np.zeros((16, 16), kind))[0] for kind in (np.uint16, np.uint16, np.float32)]
     flags, _ = memory.put(np.zeros(1, np.int64))
     launch(ptx, 1, 256, [16, 16, 16, *places, flags], memory)
     with pytest.raises(PtxError, match="misaligned"):
-        launch(replaced(ptx, r"\.shared \.align 16", ".shared .align 4"), 1, 256, [16, 16, 16, *places, flags], memory)
+        launch(replaced(ptx, r"\.shared \.align 256", ".shared .align 4"), 1, 256, [16, 16, 16, *places, flags], memory)
 
 
 def test_parsing_keeps_scopes_apart():
@@ -215,27 +225,3 @@ def test_faults_in_a_pipeline_of_copies(pattern, by):
             assert "a race" in str(error)
             seen = True
     assert seen
-
-
-def test_each_barrier_of_attention_is_needed(monkeypatch):
-    """Of the forward kernel on tensor cores, with two tiles of keys."""
-    rng, ptx = np.random.default_rng(0), cuda_table().ptx("attention_forward_64")
-    graph = Graph(precision="bf16")
-    q, k, v = (graph.input(n, 1, rows, 1, 16) for n, rows in (("q", 40), ("k", 70), ("v", 70)))
-    program = plan(graph, {"out": attention(q, k, v)}, table=cuda_table())
-    values = {n: rng.standard_normal((1, 40 if n == "q" else 70, 1, 16)).astype(np.float32) for n in "qkv"}
-
-    def found(text):
-        monkeypatch.setattr("ptx.device.kernel_of", lambda name, dtypes: parse(text))
-        instance = Emulated(program, shuffle=2)
-        for name, value in values.items():
-            instance[name][...] = value
-        instance.run()
-        return instance["out"].copy()
-
-    right = found(ptx)
-    barriers = [m.span() for m in re.finditer(r"bar\.sync\s+0;", ptx)]
-    assert len(barriers) == 5 and np.isfinite(right).all()
-    for begin, end in barriers:
-        with pytest.raises(PtxError, match="a race"):
-            found(ptx[:begin] + ptx[end:])

@@ -12,7 +12,18 @@ import numpy as np
 from dlcore.compiler.cuda.intrinsics import FULL, cuda, f32, i32, i64, warp_max, warp_sum
 from dlcore.compiler.cuda.language import kernel, lowered
 from dlcore.compiler.language import call, helper
-from dlcore.ops.attention import FLOPS, OPTIONS, READS, cuda_bf16
+from dlcore.ops.attention import (
+    FLOPS,
+    OPTIONS,
+    READS,
+    cuda_bf16,
+    cuda_hopper,
+    cuda_mma,
+    cuda_paired,
+    cuda_rounding,
+    cuda_wgmma,
+    cuda_wide,
+)
 from dlcore.ops.attention.cpu import first_key, first_query, keys_end, queries_end
 from dlcore.ops.formulas import exp, log
 
@@ -275,25 +286,51 @@ def packed_attention_gradient(item, thread, dout, lse, delta, qkv, mask, groups,
 
 
 # ---- on tensor cores ---------------------------------------------------------------------------------------------
-# Heads of other sizes take the kernels above, whose products are float32
+# Heads of other sizes take the kernels above, whose products are float32.  Rows are rounded to bf16 once: forward and backward, and
+# queries, keys and values that lie in one array, share what was rounded
 for W in (64, 128):
     fits = f"D <= {W} and D % 4 == 0"
     both = fits + f" and V <= {W} and V % 4 == 0"
-    call(f"attention_forward_{W}({READS}, {OPTIONS} -> out: F[B, T, H, V], lse: F[B, H, T])", over="B * H", flops=f"2 * {FLOPS}")
-    call(f"attention_queries_{W}({GIVEN}, {BACK} -> +dq: F[B, T, A, D])", over="B * A", flops=f"3 * {FLOPS}")
-    call(f"attention_keys_values_{W}({GIVEN}, {BACK} -> +dk: F[B, S, E, D], +dv: F[B, S, L, V])", over="B * E",
-         flops=f"4 * {FLOPS}")
-    call(f"packed_attention_gradient_{W}(dout: F[B, T, H, D], lse: F[B, H, T], delta: F[B, H, T], qkv: F[B, T, A, D],"
-         f" mask: F[B, T]?, {BACK} -> +dqkv: F[B, T, A, D])", over="B * A", flops="14 * B * T * T * H * D")
-    lowered("attention_forward", f"attention_forward_{W}(q, k, v, mask, k_head, v_head, groups, scale, causal, window -> out, lse)",
-            when=both, product="bf16")
-    lowered("attention_backward", "attention_delta(dout, out -> delta)", f"attention_queries_{W}({NAMES} -> dq)",
-            f"attention_keys_values_{W}({NAMES} -> dk, dv)", when=both, product="bf16")
-    lowered("packed_attention_backward", "attention_delta(dout, out -> delta)",
-            f"packed_attention_gradient_{W}(dout, lse, delta, qkv, mask, groups, scale, causal, window -> dqkv)",
-            when=fits, product="bf16")
-    queries, keys_values, packed = cuda_bf16.backward_kernels(W)
-    kernel(blocks="B * H * ceil(T / 128)", block=256, name=f"attention_forward_{W}")(cuda_bf16.forward(W))
+    rows = f"q: bf16[B, T, A, {W}], k: bf16[B, S, E, {W}], v: bf16[B, S, L, {W}], mask: F[B, S]?"
+    given = f"dout: bf16[B, T, H, {W}], lse: F[B, H, T], delta: F[B, H, T]"
+    flops = f"{W} * 2 * B * T * S * H"                  # of one product, about
+    call(f"round_heads_{W}(x: F[B, T, A, D] -> out: bf16[B, T, A, {W}])", over="B * T * A", flops="B * T * A * D")
+    call(f"attention_delta_{W}(dout: F[B, T, H, V], out: F[B, T, H, V] -> delta: F[B, H, T], rounded: bf16[B, T, H, {W}])",
+         over="B * H * T", flops="2 * B * T * H * V")
+    call(f"attention_forward_{W}({rows}, {OPTIONS} -> out: F[B, T, H, V], lse: F[B, H, T])", over="B * H", flops=f"2 * {flops}")
+    call(f"attention_queries_{W}({given}, {rows}, {BACK} -> +dq: F[B, T, A, D])", over="B * A", flops=f"3 * {flops}")
+    call(f"attention_keys_values_{W}({given}, {rows}, {BACK} -> +dk: F[B, S, E, D], +dv: F[B, S, L, V])", over="B * E",
+         flops=f"4 * {flops}")
+    call(f"packed_attention_gradient_{W}({given}, qkv: bf16[B, T, A, {W}], mask: F[B, T]?, {BACK} -> +dqkv: F[B, T, A, D])",
+         over="B * A", flops=f"{7 * W} * 2 * B * T * T * H")
+    rounded = [f"round_heads_{W}({x} -> {x}_rounded)" for x in "qkv"]
+    from_dout = f"attention_delta_{W}(dout, out -> delta, dout_rounded)"
+    names = "dout_rounded, lse, delta, q_rounded, k_rounded, v_rounded, mask, groups, scale, causal, window"
+    lowered("attention_forward", *rounded, f"attention_forward_{W}(q_rounded, k_rounded, v_rounded, mask, k_head, v_head, groups,"
+            " scale, causal, window -> out, lse)", when=both, product="bf16")
+    lowered("attention_backward", *rounded, from_dout, f"attention_queries_{W}({names} -> dq)",
+            f"attention_keys_values_{W}({names} -> dk, dv)", when=both, product="bf16")
+    lowered("packed_attention_backward", f"round_heads_{W}(qkv -> qkv_rounded)", from_dout, f"packed_attention_gradient_{W}("
+            "dout_rounded, lse, delta, qkv_rounded, mask, groups, scale, causal, window -> dqkv)", when=fits, product="bf16")
+    rounding, delta_and_rounding = cuda_rounding.kernels(W)
+    kernel(threads=f"B * T * A * {W // 8}", name=f"round_heads_{W}")(rounding)
+    kernel(warps=f"ceil(B * T * H / {256 // W})", name=f"attention_delta_{W}")(delta_and_rounding)
+    sides = cuda_bf16.backward(W, cuda_mma.products) if W <= 64 else (cuda_wide.WORDS, cuda_wide.queries_side, cuda_wide.keys_side)
+    kernel(blocks="B * H * ceil(T / 128)", block=256, name=f"attention_forward_{W}")(cuda_bf16.forward(W, cuda_mma.products))
+    queries, keys_values, packed = cuda_bf16.backward_kernels(W, sides)
     kernel(blocks="B * A * ceil(T / 64)", block=128, name=f"attention_queries_{W}")(queries)
     kernel(blocks="B * E * ceil(S / 64)", block=128, name=f"attention_keys_values_{W}")(keys_values)
     kernel(blocks="B * A * ceil(T / 64)", block=128, name=f"packed_attention_gradient_{W}")(packed)
+
+# The same on Hopper, where a block has more than 48 KiB of shared memory if it asks for them
+kernel(blocks="B * H * ceil(T / 128)", name="attention_forward_64", arch="sm_90a", beside=2)(
+    cuda_bf16.forward(64, cuda_wgmma.products))
+kernel(blocks="B * H * ceil(T / 128)", arch="sm_90a", name="attention_forward_128", shared=cuda_paired.SHARED)(
+    cuda_paired.attention_forward)
+for W, rows, shared, sides in ((64, 64, 0, cuda_bf16.backward(64, cuda_wgmma.products)),
+                               (128, 128, cuda_hopper.SHARED, cuda_hopper.SIDES)):
+    queries, keys_values, packed = cuda_bf16.backward_kernels(W, sides, rows)
+    how = {"block": 2 * rows, "arch": "sm_90a", "shared": shared}
+    kernel(blocks=f"B * A * ceil(T / {rows})", name=f"attention_queries_{W}", **how)(queries)
+    kernel(blocks=f"B * E * ceil(S / {rows})", name=f"attention_keys_values_{W}", **how)(keys_values)
+    kernel(blocks=f"B * A * ceil(T / {rows})", name=f"packed_attention_gradient_{W}", **how)(packed)

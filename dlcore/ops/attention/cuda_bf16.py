@@ -1,435 +1,334 @@
 """Attention on tensor cores: bf16 products, float32 sums and softmax, as in FlashAttention-2 (Dao, 2023), for heads of at most 128.
 
-Rows are float32 in memory and are rounded to bf16 on their way into shared memory, where 16 bytes lie at place c ^ (row % 8) of
-their row: the eight rows that `ldmatrix` reads meet in no bank.  `W` is 64 or 128, the columns that a row has there.
+Queries, keys, values and dout were rounded to bf16 once, their rows padded to W columns, 64 or 128.  Products are those of
+`cuda_mma` or, on Hopper, of `cuda_wgmma`; whichever it is, a warp owns 16 rows, whose fragments stay in registers, and sums become
+the left side of the next product where they are.
 
-Forward: a block of 8 warps owns 128 queries, each warp 16, whose fragments stay in registers; 64 keys and values at a time pass
-(32 of wide heads) pass through shared memory.  While scores are multiplied the values are on their way, and while values are,
-the next keys.
-Backward: a block of 4 warps owns 64 rows of two arrays, each warp 16, and walks over 32 rows at a time of two others: queries and
-dout over keys and values, or keys and values over queries and dout.  Nothing is added by atomics.
+Forward: a block of 8 warps owns 128 queries; 64 keys and values at a time pass through shared memory, the next ones on their way
+while these are multiplied.  Backward: a block of 4 warps owns 64 queries and walks over keys and values, or 64 keys and values and
+walks over queries and dout.  Nothing is added by atomics.
 """
-import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import (
-    FULL,
-    cuda,
-    f32,
-    i32,
-    i64,
-    load_matrices,
-    load_matrices_turned,
-    mma_bf16,
-    pack_bf16,
-    shared_address,
-    store_shared_2,
-    u32,
-    u64,
-)
-from dlcore.compiler.cuda.vectors import address_of, load_2, load_4, power_of_2, store_2
+from dlcore.compiler.cuda.intrinsics import cuda, f32, i32, shared_address, u32
+from dlcore.compiler.cuda.vectors import await_copies_but_1, close_copies, power_of_2
 from dlcore.compiler.language import helper
 from dlcore.ops.attention.cpu import first_key, first_query, keys_end, queries_end
-from dlcore.ops.formulas import log
+from dlcore.ops.attention.cuda_pieces import (
+    INF,
+    LOG2E,
+    ONE,
+    ZERO,
+    await_copies,
+    begun_numbers,
+    bounds_of,
+    bring_numbers,
+    bringer,
+    clear,
+    finish,
+    hide,
+    kept_keys,
+    load_shared_2,
+    own_rows_of,
+    packed,
+    plain_end,
+    soften,
+    write,
+)
 
-ZERO, ONE, INF = np.float32(0), np.float32(1), np.float32(np.inf)
-LOG2E = np.float32(1.4426950408889634)
-OWN, OTHER = 64, 32                     # rows of a block in backward, and at a time there
-FAR = 1 << 30
-
-
-@helper
-def limits_of(i, j, T, S, causal, window):
-    """For queries i and on and keys j and on: how many of each there are, and between which numbers key minus query may lie, both
-    counted from i and j.  In 32 bits, so that a look costs four comparisons with numbers that are known when this is compiled."""
-    at = j - i - S + T
-    most, least = -at if causal else i64(FAR), -i64(FAR)
-    if window > 0:
-        most, least = min(most, window - 1 - at), 1 - window - at
-    return i32(T - i), i32(S - j), i32(most), i32(least)
-
-
-@helper
-def sees(x, y, limits):
-    """Does query i + x see key j + y, padding aside?"""
-    return i32(x) < limits[0] and i32(y) < limits[1] and i32(y - x) <= limits[2] and i32(y - x) >= limits[3]
-
-
-@helper
-def all_seen(mask, q0, q1, k0, k1, T, S, causal, window):
-    """Do queries q0 to q1 - 1 see all keys k0 to k1 - 1, without a look at each?"""
-    return q1 <= T and k1 <= S and (causal == 0 or k1 - 1 <= q0 + S - T) and window == 0 and mask.shape[0] == 0
+OWN, OTHER = 64, 64                     # rows of a block in backward, and at a time there
+KEYS = 64                               # at a time in forward
 
 
-@helper
-def pairs_written(out, b, row, head, column, x, y, add):
-    """Two neighbours of out[b, row, head], or onto what is there."""
-    rows, heads, width = out.shape[1], out.shape[2], out.shape[3]
-    if row < rows and column < width:
-        at = address_of(out) + u64(4) * u64(((b * rows + row) * heads + head) * width + column)
-        if add:
-            old = load_2(at)
-            x, y = x + old[0], y + old[1]
-        store_2(at, x, y)
-
-
-def loader(W, rows, threads):
-    """(fetch, put): `rows` rows of a head into registers, pre[pieces, 4], and from there into shared memory."""
-    QUADS = W // 4
-    STEP = threads // QUADS                             # rows between two pieces of a thread
-    PIECES = rows // STEP
+def beginning(WORDS):
+    """base(): the address of shared memory of so many words; 0: of what the launch asks for, from a multiple of 1,024."""
 
     @helper
-    def fetch(pre, source, b, row, head, thread):
-        length, heads, width = source.shape[1], source.shape[2], source.shape[3]
-        column, first = (thread & (QUADS - 1)) * 4, row + thread // QUADS
-        at = address_of(source) + u64(4) * u64(((b * length + first) * heads + head) * width + column)
-        stride = u64(4 * STEP) * u64(heads * width)
-        for p in range(PIECES):
-            x = (ZERO, ZERO, ZERO, ZERO)
-            if first + STEP * p < length and column < width:
-                x = load_4(at)
-            at += stride
-            pre[p, 0], pre[p, 1], pre[p, 2], pre[p, 3] = x[0], x[1], x[2], x[3]
+    def declared():
+        return shared_address(cuda.shared.array(WORDS, u32, alignment=1024))
 
     @helper
-    def put(pre, tile, thread):
-        chunk, half = u32(thread & (QUADS - 1)) >> u32(1), u32(thread & 1) * u32(8)
-        first = u32(thread // QUADS)
-        for p in range(PIECES):
-            r = first + u32(STEP * p)
-            at = tile + r * u32(2 * W) + ((chunk ^ (r & u32(7))) << u32(4)) + half
-            store_shared_2(at, pack_bf16(pre[p, 1], pre[p, 0]), pack_bf16(pre[p, 3], pre[p, 2]))
+    def asked_for():
+        return (shared_address(cuda.shared.array(0, u32)) + u32(1023)) & u32(0xFFFFFC00)
 
-    return fetch, put, (PIECES, 4)
+    return declared if WORDS else asked_for
 
 
-def pieces(W):
-    """(clear, own_rows, other_rows, turned_rows): addresses of fragments, for rows of W columns."""
-
-    @helper
-    def clear(acc):
-        for j in range(W // 8):
-            for r in range(4):
-                acc[j, r] = ZERO
-
-    # A row's bytes begin at a multiple of their number, so the place of 16 bytes is an exclusive or with it: one instruction for
-    # each address in the place of a register
-    @helper
-    def own_rows(tile, row, k, lane):
-        """16 rows, columns 16 k and on: the left side of a product."""
-        r, half = row + (lane & u32(15)), lane >> u32(4)
-        return load_matrices((tile + r * u32(2 * W) + ((half ^ (r & u32(7))) << u32(4))) ^ (k << u32(5)))
-
-    @helper
-    def other_rows(tile, row, k, lane):
-        """16 rows, columns 16 k and on, of which the products are made: two right sides."""
-        r, half = row + (lane & u32(7)) + ((lane >> u32(4)) << u32(3)), (lane >> u32(3)) & u32(1)
-        return load_matrices((tile + r * u32(2 * W) + ((half ^ (r & u32(7))) << u32(4))) ^ (k << u32(5)))
-
-    @helper
-    def turned_rows(tile, row, j, lane):
-        """16 rows to sum over, columns 16 j and on: two right sides."""
-        r, half = row + (lane & u32(15)), lane >> u32(4)
-        return load_matrices_turned((tile + r * u32(2 * W) + ((half ^ (r & u32(7))) << u32(4))) ^ (j << u32(5)))
-
-    return clear, own_rows, other_rows, turned_rows
-
-
-@helper
-def multiply(acc, j, a0, a1, a2, a3, b0, b1):
-    d = mma_bf16(a0, a1, a2, a3, b0, b1, acc[j, 0], acc[j, 1], acc[j, 2], acc[j, 3])
-    acc[j, 0], acc[j, 1], acc[j, 2], acc[j, 3] = d[0], d[1], d[2], d[3]
-
-
-@helper
-def over_four(x):
-    """The sum over the four lanes that share a row."""
-    x += cuda.shfl_xor_sync(FULL, x, i32(1))
-    return x + cuda.shfl_xor_sync(FULL, x, i32(2))
-
-
-@helper
-def greatest_of_four(x):
-    y = cuda.shfl_xor_sync(FULL, x, i32(1))
-    x = y if y > x else x
-    y = cuda.shfl_xor_sync(FULL, x, i32(2))
-    return y if y > x else x
-
-
-def weighing(W, rows):
-    """acc += the sum over `rows` rows of bf16(s), as products left it, times these rows."""
-    _, _, _, turned_rows = pieces(W)
-
-    @helper
-    def weigh(acc, s, tile, lane):
-        for k in range(rows // 16):
-            p0, p1 = pack_bf16(s[2 * k, 1], s[2 * k, 0]), pack_bf16(s[2 * k, 3], s[2 * k, 2])
-            p2, p3 = pack_bf16(s[2 * k + 1, 1], s[2 * k + 1, 0]), pack_bf16(s[2 * k + 1, 3], s[2 * k + 1, 2])
-            for j in range(W // 16):
-                b = turned_rows(tile, u32(16 * k), u32(j), lane)
-                multiply(acc, 2 * j, p0, p1, p2, p3, b[0], b[1])
-                multiply(acc, 2 * j + 1, p0, p1, p2, p3, b[2], b[3])
-
-    return weigh
-
-
-def forward(W):
+def forward(W, products):
     """The kernel of attention_forward for heads of at most W columns."""
-    clear, own_rows, other_rows, _ = pieces(W)
-    KEYS = 4096 // W                                    # at a time: more do not fit the registers
-    fetch, put, FETCHED = loader(W, KEYS, 256)
-    weigh = weighing(W, KEYS)
-    STEPS, HALF, GROUPS = W // 16, KEYS * 2 * W, KEYS // 8      # products along the columns; bytes of a tile; of 8 keys
-    WORDS, SUMS, FRAGMENTS, SCORES = 128 * 2 * W // 4, (W // 8, 4), (STEPS, 4), (GROUPS, 4)
+    shown, scores, _, weigh, _ = products(W, KEYS)
+    (place_of, begun, stride_of, bring), own_rows = bringer(W, KEYS, 256), own_rows_of(W)
+    TILE = 2 * W * KEYS                                 # bytes
+    FRAGMENTS, SUMS, SCORES, WEIGHTS = (W // 16, 4), (W // 8, 4), (KEYS // 8, 4), (KEYS // 16, 4)
+    EARLY = W <= 64                                     # do two tiles of values fit, so that they come with the keys?
+    base_of = beginning(8192 if EARLY else 12288)
 
-    @helper
-    def scores(s, own, tile, lane):
-        for j in range(GROUPS):
-            for r in range(4):
-                s[j, r] = ZERO
-        for k in range(STEPS):
-            for j in range(GROUPS // 2):
-                b = other_rows(tile, u32(16 * j), u32(k), lane)
-                multiply(s, 2 * j, own[k, 0], own[k, 1], own[k, 2], own[k, 3], b[0], b[1])
-                multiply(s, 2 * j + 1, own[k, 0], own[k, 1], own[k, 2], own[k, 3], b[2], b[3])
+    def walk(PLAIN, ABSENT):
+        """(k0, tiles, keys, values, sums) of a walk over the keys k0 to stop: PLAIN where all are seen, ABSENT where none is."""
 
-    @helper
-    def hide(s, mask, b, i, j, T, S, causal, window):
-        """Scores of keys that are not seen become -inf; i: of this thread's first row, j: of its first column."""
-        limits, padded = limits_of(i, j, T, S, causal, window), mask.shape[0] > 0
-        for n in range(GROUPS):
-            for r in range(4):
-                if not sees(8 if r > 1 else 0, 8 * n + (r & 1), limits):
-                    s[n, r] = -INF
-                elif padded:
-                    if mask[b, j + 8 * n + (r & 1)] == ZERO:
-                        s[n, r] = -INF
+        @helper
+        def steps(k0, stop, end, tiles, keys, values, sums, own, acc, mask, b, S, factor, bounds, place, thread):
+            (tile, free, held, free_held), (key_at, key_left, key_stride) = tiles, keys
+            (value_at, value_left, value_stride), (top_0, top_1, total_0, total_1) = values, sums
+            s, p = cuda.local.array(SCORES, f32), cuda.local.array(WEIGHTS, u32)
+            while k0 < stop:
+                await_copies()
+                shown()
+                cuda.syncthreads()
+                more = k0 + i32(KEYS) < end
+                if more or not EARLY:
+                    value_at, value_left = bring(free_held + place, value_at, value_left, value_stride)
+                if not EARLY:
+                    close_copies()
+                if more:
+                    key_at, key_left = bring(free + place, key_at, key_left, key_stride)
+                if not EARLY:
+                    close_copies()
+                if not ABSENT:
+                    scores(s, own, tile, thread)
+                    if not PLAIN:
+                        kept = kept_keys(mask, b, k0, S, thread & 31)
+                        here = i32(bounds[0] - k0), i32(bounds[1] - k0), i32(bounds[2] - k0)
+                        hide(s, -INF, here, kept, (thread & 3) * 2)
+                    top_0, total_0 = soften(s, acc, 0, top_0, total_0, factor)
+                    top_1, total_1 = soften(s, acc, 1, top_1, total_1, factor)
+                    packed(p, s)
+                if not EARLY:
+                    await_copies_but_1()
+                    shown()
+                    cuda.syncthreads()
+                if not ABSENT:
+                    weigh(acc, p, held, thread)
+                tile, free, held, free_held = free, tile, free_held, held
+                k0 = i32(k0 + i32(KEYS))
+            return (k0, (tile, free, held, free_held), (key_at, key_left, key_stride), (value_at, value_left, value_stride),
+                    (top_0, top_1, total_0, total_1))
 
-    @helper
-    def soften(s, acc, row, top, total, factor):
-        """Row 0 or 1 of a thread: scores become exp(scale (s - top)); returns the new (top, total)."""
-        most = top
-        for j in range(GROUPS):
-            x, y = s[j, 2 * row], s[j, 2 * row + 1]
-            most = x if x > most else most
-            most = y if y > most else most
-        most = greatest_of_four(most)
-        shift = most * factor if most > -INF else ZERO
-        old = power_of_2(top * factor - shift)
-        total *= old
-        for j in range(GROUPS):
-            x, y = power_of_2(s[j, 2 * row] * factor - shift), power_of_2(s[j, 2 * row + 1] * factor - shift)
-            s[j, 2 * row], s[j, 2 * row + 1] = x, y
-            total += x + y
-        for j in range(W // 8):
-            acc[j, 2 * row] *= old
-            acc[j, 2 * row + 1] *= old
-        return most, total
+        return steps
 
-    @helper
-    def finish(acc, row, top, total, scale, out, lse, b, i, h, lane):
-        """Row 0 or 1 of a thread into out and lse."""
-        total = over_four(total)
-        seen = total != ZERO
-        factor = ONE / total if seen else ZERO
-        for j in range(W // 8):
-            pairs_written(out, b, i, h, 8 * j + (lane & 3) * 2, acc[j, 2 * row] * factor, acc[j, 2 * row + 1] * factor, False)
-        if i < out.shape[1] and lane & 3 == 0:
-            lse[b, h, i] = top * scale + log(total) if seen else ZERO
+    plain, edged, absent = walk(True, False), walk(False, False), walk(False, True)
 
     def attention_forward(item, thread, q, k, v, mask, k_head, v_head, groups, scale, causal, window, out, lse):
-        shared = cuda.shared.array(WORDS, u32, alignment=256)
-        keys = shared_address(shared)
-        values = keys + u32(HALF)                       # the queries pass through the memory of both, and more
         T, S, H = q.shape[1], k.shape[1], out.shape[2]
         tiles = (T + 127) // 128
         q0, h, b = (tiles - 1 - item % tiles) * 128, item // tiles % H, item // tiles // H      # the longest first
-        g, lane, warp = h // (H // groups), u32(thread & 31), u32(thread >> 5)
-        i, factor = q0 + (thread >> 5) * 16 + ((thread & 31) >> 2), scale * LOG2E
-        pre = cuda.local.array(FETCHED, f32)
-        own = cuda.local.array(FRAGMENTS, u32)
-        acc = cuda.local.array(SUMS, f32)
-        s = cuda.local.array(SCORES, f32)
-        for n in range(128 // KEYS):
-            fetch(pre, q, b, q0 + n * KEYS, h, thread)
-            put(pre, keys + u32(n) * u32(HALF), thread)
-        cuda.syncthreads()
-        for n in range(STEPS):
-            x = own_rows(keys, warp * u32(16), u32(n), lane)
-            own[n, 0], own[n, 1], own[n, 2], own[n, 3] = x[0], x[1], x[2], x[3]
+        g, first, place = h // (H // groups), q0 + (thread >> 7) * 64, place_of(thread)     # first: of these four warps
+        own, acc = cuda.local.array(FRAGMENTS, u32), cuda.local.array(SUMS, f32)
         clear(acc)
-        top_0 = top_1 = -INF
-        total_0 = total_1 = ZERO
         begin = max(first_key(q0, S - T, causal, window), 0) // KEYS * KEYS
-        end = keys_end(min(q0 + 128, T), S, S - T, causal, window)
-        fetch(pre, k, b, begin, k_head + g, thread)
-        cuda.syncthreads()
-        put(pre, keys, thread)
-        cuda.syncthreads()
-        for k0 in range(begin, end, KEYS):
-            fetch(pre, v, b, k0, v_head + g, thread)
-            scores(s, own, keys, lane)
-            put(pre, values, thread)
-            cuda.syncthreads()
-            fetch(pre, k, b, k0 + KEYS, k_head + g, thread)
-            if not all_seen(mask, q0, q0 + 128, k0, k0 + KEYS, T, S, causal, window):
-                hide(s, mask, b, i, k0 + (thread & 3) * 2, T, S, causal, window)
-            top_0, total_0 = soften(s, acc, 0, top_0, total_0, factor)
-            top_1, total_1 = soften(s, acc, 1, top_1, total_1, factor)
-            weigh(acc, s, values, lane)
-            put(pre, keys, thread)
-            cuda.syncthreads()
-        finish(acc, 0, top_0, total_0, scale, out, lse, b, i, h, thread & 31)
-        finish(acc, 1, top_1, total_1, scale, out, lse, b, i + 8, h, thread & 31)
+        end = i32(keys_end(min(q0 + 128, T), S, S - T, causal, window))
+        last = min(i32(keys_end(min(first + 64, T), S, S - T, causal, window)), end)
+        i = q0 + (thread >> 5) * 16 + ((thread & 31) >> 2)
+        bounds = bounds_of(i, (thread & 3) * 2, T, S, causal, window)
+        at = base_of()
+        at = (at, at + u32(TILE), at + u32(2 * TILE), at + u32(3 * TILE if EARLY else 2 * TILE))
+        key_stride, value_stride = stride_of(k), stride_of(v)
+        key_at, key_left = begun(k, b, begin, k_head + g, thread)
+        value_at, value_left = begun(v, b, begin, v_head + g, thread)
+        if begin < end:
+            key_at, key_left = bring(at[0] + place, key_at, key_left, key_stride)
+            if EARLY:
+                value_at, value_left = bring(at[2] + place, value_at, value_left, value_stride)
+        own_rows(own, q, b, q0, h, thread)
+        keys, values, sums = (key_at, key_left, key_stride), (value_at, value_left, value_stride), (-INF, -INF, ZERO, ZERO)
+        k0, factor, clear_end = i32(begin), scale * LOG2E, i32(plain_end(begin, first, S, T, causal, window, mask))
+        k0, at, keys, values, sums = plain(k0, min(clear_end, last), end, at, keys, values, sums, own, acc, mask, b, S, factor,
+                                           bounds, place, thread)  # fmt: skip
+        k0, at, keys, values, sums = edged(k0, last, end, at, keys, values, sums, own, acc, mask, b, S, factor, bounds, place,
+                                           thread)  # fmt: skip
+        absent(k0, end, end, at, keys, values, sums, own, acc, mask, b, S, factor, bounds, place, thread)
+        finish(acc, 0, sums[0], sums[2], scale, out, lse, b, i, h, thread & 31)
+        finish(acc, 1, sums[1], sums[3], scale, out, lse, b, i + 8, h, thread & 31)
 
     return attention_forward
 
 
-def backward(W):
-    """(WORDS, queries_side, keys_side, write): words of shared memory, and what a block of 128 threads does for 64 rows."""
-    clear, own_rows, other_rows, _ = pieces(W)
-    PART = 1024 // W                                    # rows at a time on their way to shared memory: registers are scarce
-    fetch, put, FETCHED = loader(W, PART, 128)
-    weigh = weighing(W, OTHER)
-    STEPS, BYTES = W // 16, 2 * W
-    WORDS = (2 * OWN + 2 * OTHER) * BYTES // 4
+def backward(W, products):
+    """(WORDS, queries_side, keys_side): words of shared memory, and what a block of 128 threads does for 64 rows."""
+    shown, _, two_scores, weigh, weigh_two = products(W, OTHER)
+    (place_of, begun, stride_of, bring), own_rows = bringer(W, OTHER, 128), own_rows_of(W)
+    TILE = 2 * W * OTHER                                # bytes
+    STAGE, NUMBERS = 2 * TILE, 8 * OTHER                # two tiles; the numbers of queries, which lie behind all tiles
+    WORDS, FRAGMENTS, SCORES, WEIGHTS = (2 * STAGE + 2 * NUMBERS) // 4, (W // 16, 4), (OTHER // 8, 4), (OTHER // 16, 4)
 
-    @helper
-    def take(tile, source, b, row, head, rows, thread):
-        pre = cuda.local.array(FETCHED, f32)
-        for n in range(0, rows, PART):
-            fetch(pre, source, b, row + n, head, thread)
-            put(pre, tile + u32(n) * u32(BYTES), thread)
+    def over_keys(PLAIN):
+        """A walk over keys k0 to stop, all of which are seen where it is PLAIN."""
 
-    @helper
-    def meet(s, own, other, warp, lane):
-        """s = own rows times other rows: 16 by 32."""
-        for j in range(4):
-            for r in range(4):
-                s[j, r] = ZERO
-        for k in range(STEPS):
-            a = own_rows(own, warp * u32(16), u32(k), lane)
-            for j in range(2):
-                b = other_rows(other, u32(16 * j), u32(k), lane)
-                multiply(s, 2 * j, a[0], a[1], a[2], a[3], b[0], b[1])
-                multiply(s, 2 * j + 1, a[0], a[1], a[2], a[3], b[2], b[3])
+        @helper
+        def steps(k0, stop, end, tiles, keys, values, own, own_dout, acc, numbers, mask, b, S, factor, bounds, place, thread):
+            (tile, free), (key_at, key_left, key_stride), (value_at, value_left, value_stride) = tiles, keys, values
+            lse_0, lse_1, delta_0, delta_1 = numbers
+            s, d, p = cuda.local.array(SCORES, f32), cuda.local.array(SCORES, f32), cuda.local.array(WEIGHTS, u32)
+            while k0 < stop:
+                await_copies()
+                shown()
+                cuda.syncthreads()
+                if k0 + i32(OTHER) < end:
+                    key_at, key_left = bring(free + place, key_at, key_left, key_stride)
+                    value_at, value_left = bring(free + u32(TILE) + place, value_at, value_left, value_stride)
+                two_scores(s, own, tile, d, own_dout, tile + u32(TILE), thread)
+                for n in range(OTHER // 8):
+                    for r in range(4):
+                        weight = power_of_2(s[n, r] * factor - (lse_1 if r > 1 else lse_0))
+                        s[n, r] = weight * (d[n, r] - (delta_1 if r > 1 else delta_0))
+                if not PLAIN:
+                    kept = kept_keys(mask, b, k0, S, thread & 31)
+                    here = i32(bounds[0] - k0), i32(bounds[1] - k0), i32(bounds[2] - k0)
+                    hide(s, ZERO, here, kept, (thread & 3) * 2)
+                packed(p, s)
+                weigh(acc, p, tile, thread)
+                tile, free, k0 = free, tile, i32(k0 + i32(OTHER))
+            return k0, (tile, free), (key_at, key_left, key_stride), (value_at, value_left, value_stride)
 
-    @helper
-    def one(s, d, lse, delta, scale):
-        """(p, the gradient of the score, times scale)."""
-        p = power_of_2((s * scale - lse) * LOG2E)
-        return p, p * (d - delta) * scale
+        return steps
+
+    plain_keys, edged_keys = over_keys(True), over_keys(False)
 
     @helper
     def queries_side(base, acc, dout, lse, delta, q, k, v, mask, scale, causal, window, b, h, k_head, v_head, q0, thread):
-        """acc = the gradient of queries q0 and on of head h."""
-        s, d = cuda.local.array((4, 4), f32), cuda.local.array((4, 4), f32)
-        T, S, lane, warp = q.shape[1], k.shape[1], u32(thread & 31), u32(thread >> 5)
-        first, second = base + u32(OWN * BYTES), base + u32(2 * OWN * BYTES)
-        third = second + u32(OTHER * BYTES)
-        i, j, padded = q0 + (thread >> 5) * 16 + ((thread & 31) >> 2), (thread & 3) * 2, mask.shape[0] > 0
-        lse_0, lse_1 = lse[b, h, min(i, T - 1)], lse[b, h, min(i + 8, T - 1)]
-        delta_0, delta_1 = delta[b, h, min(i, T - 1)], delta[b, h, min(i + 8, T - 1)]
-        clear(acc)
-        take(base, q, b, q0, h, OWN, thread)
-        take(first, dout, b, q0, h, OWN, thread)
+        """acc = the gradient of queries q0 and on of head h, but for the scale."""
+        own, own_dout = cuda.local.array(FRAGMENTS, u32), cuda.local.array(FRAGMENTS, u32)
+        T, S, factor, place = q.shape[1], k.shape[1], scale * LOG2E, place_of(thread)
+        i = q0 + (thread >> 5) * 16 + ((thread & 31) >> 2)
+        numbers = (lse[b, h, min(i, T - 1)] * LOG2E, lse[b, h, min(i + 8, T - 1)] * LOG2E,
+                   delta[b, h, min(i, T - 1)], delta[b, h, min(i + 8, T - 1)])  # fmt: skip
         begin = max(first_key(q0, S - T, causal, window), 0) // OTHER * OTHER
-        for k0 in range(begin, keys_end(min(q0 + OWN, T), S, S - T, causal, window), OTHER):
-            take(second, k, b, k0, k_head, OTHER, thread)
-            take(third, v, b, k0, v_head, OTHER, thread)
-            cuda.syncthreads()
-            meet(s, base, second, warp, lane)
-            meet(d, first, third, warp, lane)
-            limits = limits_of(i, k0 + j, T, S, causal, window)
-            for n in range(4):
-                for r in range(4):
-                    _, x = one(s[n, r], d[n, r], lse_1 if r > 1 else lse_0, delta_1 if r > 1 else delta_0, scale)
-                    s[n, r] = x if sees(8 if r > 1 else 0, 8 * n + (r & 1), limits) else ZERO
-            if padded:
-                for n in range(4):
-                    for r in range(4):
-                        if mask[b, min(k0 + j + 8 * n + (r & 1), S - 1)] == ZERO:
-                            s[n, r] = ZERO
-            weigh(acc, s, second, lane)
-            cuda.syncthreads()
+        end = i32(keys_end(min(q0 + OWN, T), S, S - T, causal, window))
+        bounds = bounds_of(i, (thread & 3) * 2, T, S, causal, window)
+        key_stride, value_stride = stride_of(k), stride_of(v)
+        (key_at, key_left), (value_at, value_left) = begun(k, b, begin, k_head, thread), begun(v, b, begin, v_head, thread)
+        clear(acc)
+        if begin < end:
+            key_at, key_left = bring(base + place, key_at, key_left, key_stride)
+            value_at, value_left = bring(base + u32(TILE) + place, value_at, value_left, value_stride)
+        own_rows(own, q, b, q0, h, thread)
+        own_rows(own_dout, dout, b, q0, h, thread)
+        tiles, keys, values = (base, base + u32(STAGE)), (key_at, key_left, key_stride), (value_at, value_left, value_stride)
+        stop = min(i32(plain_end(begin, q0, S, T, causal, window, mask)), end)
+        k0, tiles, keys, values = plain_keys(i32(begin), stop, end, tiles, keys, values, own, own_dout, acc, numbers, mask, b, S,
+                                             factor, bounds, place, thread)  # fmt: skip
+        edged_keys(k0, end, end, tiles, keys, values, own, own_dout, acc, numbers, mask, b, S, factor, bounds, place, thread)
+
+    @helper
+    def probabilities(s, d, numbers, factor, thread):
+        """Scores become probabilities p, and d becomes p (d - delta)."""
+        for n in range(OTHER // 8):
+            at = numbers + u32(32 * n) + u32(8) * u32(thread & 3)
+            sums, deltas = load_shared_2(at), load_shared_2(at + u32(4 * OTHER))
+            sum_0, sum_1 = sums[0] * LOG2E, sums[1] * LOG2E
+            for r in range(4):
+                s[n, r] = power_of_2(s[n, r] * factor - (sum_1 if r & 1 else sum_0))
+                d[n, r] = s[n, r] * (d[n, r] - (deltas[1] if r & 1 else deltas[0]))
+
+    @helper
+    def hide_queries(s, d, kept_0, kept_1, most, least):
+        """What queries do not see becomes 0.  Queries beyond the last are 0 already: their rows are."""
+        for n in range(OTHER // 8):
+            for r in range(4):
+                apart = i32((8 if r > 1 else 0) - 8 * n - (r & 1))
+                seen = apart <= most and apart >= least and (kept_1 if r > 1 else kept_0)
+                s[n, r], d[n, r] = s[n, r] if seen else ZERO, d[n, r] if seen else ZERO
+
+    def over_queries(PLAIN):
+        """A walk over queries q0 to stop, which see all of the block's keys where it is PLAIN."""
+
+        @helper
+        def steps(q0, stop, end, tiles, queries, douts, numbers, own, own_values, of_keys, of_values, factor, kept, bounds, place,
+                  thread):  # fmt: skip
+            (tile, free, here, free_here), (at, left, stride), (dout_at, dout_left, dout_stride) = tiles, queries, douts
+            number_at, numbers_left = numbers
+            s, d = cuda.local.array(SCORES, f32), cuda.local.array(SCORES, f32)
+            p, gradient = cuda.local.array(WEIGHTS, u32), cuda.local.array(WEIGHTS, u32)
+            while q0 < stop:
+                await_copies()
+                shown()
+                cuda.syncthreads()
+                if q0 + i32(OTHER) < end:
+                    at, left = bring(free + place, at, left, stride)
+                    dout_at, dout_left = bring(free + u32(TILE) + place, dout_at, dout_left, dout_stride)
+                    number_at, numbers_left = bring_numbers(free_here, number_at, numbers_left, OTHER, thread)
+                two_scores(s, own, tile, d, own_values, tile + u32(TILE), thread)
+                probabilities(s, d, here, factor, thread)
+                if not PLAIN:
+                    hide_queries(s, d, kept[0], kept[1], i32(bounds[1] + q0), i32(bounds[2] + q0))
+                packed(p, s)
+                packed(gradient, d)
+                weigh_two(of_values, p, tile + u32(TILE), of_keys, gradient, tile, thread)
+                tile, free, here, free_here, q0 = free, tile, free_here, here, i32(q0 + i32(OTHER))
+            return (q0, (tile, free, here, free_here), (at, left, stride), (dout_at, dout_left, dout_stride),
+                    (number_at, numbers_left))
+
+        return steps
+
+    plain_queries, edged_queries = over_queries(True), over_queries(False)
 
     @helper
     def keys_side(base, of_keys, of_values, dout, lse, delta, q, k, v, mask, groups, scale, causal, window, b, g, k_head, v_head,
                   k0, thread):  # fmt: skip
-        """of_keys, of_values = the gradients of keys and values k0 and on of group g."""
-        s, d = cuda.local.array((4, 4), f32), cuda.local.array((4, 4), f32)
-        T, S, share, lane, warp = q.shape[1], k.shape[1], dout.shape[2] // groups, u32(thread & 31), u32(thread >> 5)
-        first, second = base + u32(OWN * BYTES), base + u32(2 * OWN * BYTES)
-        third = second + u32(OTHER * BYTES)
-        j, i = k0 + (thread >> 5) * 16 + ((thread & 31) >> 2), (thread & 3) * 2
-        kept_0 = kept_1 = True                          # are the thread's two keys no padding?
+        """of_keys, of_values = the gradients of keys, but for the scale, and values k0 and on of group g."""
+        own, own_values = cuda.local.array(FRAGMENTS, u32), cuda.local.array(FRAGMENTS, u32)
+        T, S, share, factor, place = q.shape[1], k.shape[1], dout.shape[2] // groups, scale * LOG2E, place_of(thread)
+        j = k0 + (thread >> 5) * 16 + ((thread & 31) >> 2)
+        kept = True, True                               # are the thread's two keys no padding?
         if mask.shape[0] > 0:
-            kept_0, kept_1 = mask[b, min(j, S - 1)] != ZERO, mask[b, min(j + 8, S - 1)] != ZERO
+            kept = mask[b, min(j, S - 1)] != ZERO, mask[b, min(j + 8, S - 1)] != ZERO
+        begin = max(first_query(k0, S - T, causal, window), 0) // OTHER * OTHER
+        end = i32(queries_end(min(k0 + OWN, S), T, S - T, causal, window))
+        edge = begin                                    # from there on queries see all keys of the block
+        if window > 0 or mask.shape[0] > 0:
+            edge = T
+        elif causal:
+            edge = max(begin, (k0 + OWN - 1 - S + T + OTHER - 1) // OTHER * OTHER)
+        bounds = bounds_of((thread & 3) * 2, j, T, S, causal, window)
+        numbers = base + u32(2 * STAGE)
+        tiles = base, base + u32(STAGE), numbers, numbers + u32(NUMBERS)
+        stride, dout_stride = stride_of(q), stride_of(dout)
         clear(of_keys)
         clear(of_values)
-        take(base, k, b, k0, k_head, OWN, thread)
-        take(first, v, b, k0, v_head, OWN, thread)
-        begin = max(first_query(k0, S - T, causal, window), 0) // OTHER * OTHER
-        end = queries_end(min(k0 + OWN, S), T, S - T, causal, window)
+        own_rows(own, k, b, k0, k_head, thread)
+        own_rows(own_values, v, b, k0, v_head, thread)
         for h in range(g * share, g * share + share):
-            sums, deltas = lse[b, h], delta[b, h]
-            for q0 in range(begin, end, OTHER):
-                take(second, q, b, q0, h, OTHER, thread)
-                take(third, dout, b, q0, h, OTHER, thread)
-                cuda.syncthreads()
-                meet(s, base, second, warp, lane)
-                meet(d, first, third, warp, lane)
-                limits = limits_of(q0 + i, j, T, S, causal, window)
-                for n in range(4):
-                    for c in range(2):
-                        at = min(q0 + i + 8 * n + c, T - 1)
-                        sum_of_query, delta_of_query = sums[at], deltas[at]
-                        for r in (c, c + 2):
-                            p, x = one(s[n, r], d[n, r], sum_of_query, delta_of_query, scale)
-                            seen = sees(8 * n + c, 8 if r > 1 else 0, limits) and (kept_1 if r > 1 else kept_0)
-                            s[n, r], d[n, r] = p if seen else ZERO, x if seen else ZERO
-                weigh(of_values, s, third, lane)
-                weigh(of_keys, d, second, lane)
-                cuda.syncthreads()
+            (at, left), (dout_at, dout_left) = begun(q, b, begin, h, thread), begun(dout, b, begin, h, thread)
+            number_at, numbers_left = begun_numbers(lse, delta, b, h, begin, OTHER, thread)
+            if begin < end:
+                at, left = bring(tiles[0] + place, at, left, stride)
+                dout_at, dout_left = bring(tiles[0] + u32(TILE) + place, dout_at, dout_left, dout_stride)
+                number_at, numbers_left = bring_numbers(tiles[2], number_at, numbers_left, OTHER, thread)
+            queries, douts, given = (at, left, stride), (dout_at, dout_left, dout_stride), (number_at, numbers_left)
+            q0, tiles, queries, douts, given = edged_queries(
+                i32(begin), min(i32(edge), end), end, tiles, queries, douts, given, own, own_values, of_keys, of_values, factor,
+                kept, bounds, place, thread)  # fmt: skip
+            q0, tiles, queries, douts, given = plain_queries(
+                q0, end, end, tiles, queries, douts, given, own, own_values, of_keys, of_values, factor, kept, bounds, place,
+                thread)  # fmt: skip
 
-    @helper
-    def write(acc, out, b, row, head, thread, add):
-        i = row + (thread >> 5) * 16 + ((thread & 31) >> 2)
-        for j in range(W // 8):
-            column = 8 * j + (thread & 3) * 2
-            pairs_written(out, b, i, head, column, acc[j, 0], acc[j, 1], add)
-            pairs_written(out, b, i + 8, head, column, acc[j, 2], acc[j, 3], add)
-
-    return WORDS, queries_side, keys_side, write
+    return WORDS, queries_side, keys_side
 
 
-def backward_kernels(W):
-    """The kernels for dq, for dk and dv, and for the three in one array."""
-    WORDS, queries_side, keys_side, write = backward(W)
+def backward_kernels(W, sides, OWN=OWN):
+    """The kernels for dq, for dk and dv, and for the three in one array; sides: what `backward` makes, for so many rows."""
+    WORDS, queries_side, keys_side = sides
+    base_of = beginning(WORDS)
     SUMS = (W // 8, 4)
 
     def attention_queries(item, thread, dout, lse, delta, q, k, v, mask, groups, scale, causal, window, dq, add_dq):
-        shared = cuda.shared.array(WORDS, u32, alignment=256)
         acc = cuda.local.array(SUMS, f32)
         tiles, H = (q.shape[1] + OWN - 1) // OWN, dout.shape[2]
         q0, h, b = (tiles - 1 - item % tiles) * OWN, item // tiles % H, item // tiles // H
         g = h // (H // groups)
-        queries_side(shared_address(shared), acc, dout, lse, delta, q, k, v, mask, scale, causal, window, b, h, g, g, q0, thread)
-        write(acc, dq, b, q0, h, thread, add_dq)
+        queries_side(base_of(), acc, dout, lse, delta, q, k, v, mask, scale, causal, window, b, h, g, g, q0, thread)
+        write(acc, scale, dq, b, q0, h, thread, add_dq)
 
     def attention_keys_values(item, thread, dout, lse, delta, q, k, v, mask, groups, scale, causal, window, dk, dv, add_dk, add_dv):
-        shared = cuda.shared.array(WORDS, u32, alignment=256)
         of_keys, of_values = cuda.local.array(SUMS, f32), cuda.local.array(SUMS, f32)
         tiles = (k.shape[1] + OWN - 1) // OWN
         k0, g, b = item % tiles * OWN, item // tiles % groups, item // tiles // groups
-        keys_side(shared_address(shared), of_keys, of_values, dout, lse, delta, q, k, v, mask, groups, scale, causal, window, b, g,
+        keys_side(base_of(), of_keys, of_values, dout, lse, delta, q, k, v, mask, groups, scale, causal, window, b, g,
                   g, g, k0, thread)  # fmt: skip
-        write(of_keys, dk, b, k0, g, thread, add_dk)
-        write(of_values, dv, b, k0, g, thread, add_dv)
+        write(of_keys, scale, dk, b, k0, g, thread, add_dk)
+        write(of_values, ONE, dv, b, k0, g, thread, add_dv)
 
     def packed_attention_gradient(item, thread, dout, lse, delta, qkv, mask, groups, scale, causal, window, dqkv, add_dqkv):
         """A block for 64 rows of a head of queries, or of a head of keys and that of values."""
-        shared = cuda.shared.array(WORDS, u32, alignment=256)
         of_keys, of_values = cuda.local.array(SUMS, f32), cuda.local.array(SUMS, f32)
         T, A, H = qkv.shape[1], qkv.shape[2], dout.shape[2]
         tiles = (T + OWN - 1) // OWN
@@ -437,13 +336,13 @@ def backward_kernels(W):
         if a < H:
             g = a // (H // groups)
             row = (tiles - 1) * OWN - row
-            queries_side(shared_address(shared), of_keys, dout, lse, delta, qkv, qkv, qkv, mask, scale, causal, window, b, a, H + g,
+            queries_side(base_of(), of_keys, dout, lse, delta, qkv, qkv, qkv, mask, scale, causal, window, b, a, H + g,
                          H + groups + g, row, thread)  # fmt: skip
-            write(of_keys, dqkv, b, row, a, thread, add_dqkv)
+            write(of_keys, scale, dqkv, b, row, a, thread, add_dqkv)
         elif a < H + groups:
-            keys_side(shared_address(shared), of_keys, of_values, dout, lse, delta, qkv, qkv, qkv, mask, groups, scale, causal,
+            keys_side(base_of(), of_keys, of_values, dout, lse, delta, qkv, qkv, qkv, mask, groups, scale, causal,
                       window, b, a - H, a, a + groups, row, thread)  # fmt: skip
-            write(of_keys, dqkv, b, row, a, thread, add_dqkv)
-            write(of_values, dqkv, b, row, a + groups, thread, add_dqkv)
+            write(of_keys, scale, dqkv, b, row, a, thread, add_dqkv)
+            write(of_values, ONE, dqkv, b, row, a + groups, thread, add_dqkv)
 
     return attention_queries, attention_keys_values, packed_attention_gradient
