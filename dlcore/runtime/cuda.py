@@ -254,7 +254,7 @@ class CudaInstance:
         return copies
 
     def _call(self, n: int) -> tuple[int, int, int, int, list[int]]:
-        """(function, blocks, threads of a block, bytes of shared memory, arguments) of a step; see `dlcore/compiler/cuda/entry.py`."""
+        """(function, blocks, threads of a block, bytes of shared memory, arguments) of a step; see `compiler/cuda/entry.py`."""
         step = self.program.steps[n]
         launch = self.device.table.launch(step.kernel, step.dtypes, self.device.arch)
         pointers = [0 if a is None else self._address(step, a) for a in step.arrays]

@@ -48,8 +48,8 @@ class CudaTable:
         return self.calls[name]["entries"][dtypes]
 
     def launch(self, name: str, dtypes: str = "f32", arch: str = "") -> Mapping[str, Any]:
-        """How an entry is launched: `blocks`, an expression of the call's sizes, threads of a `block`, bytes of `shared` memory that it
-        does not declare."""
+        """How an entry is launched: `blocks`, an expression of the call's sizes, threads of a `block`, bytes of `shared` memory
+        that it does not declare."""
         entry = self.entry(name, dtypes)
         return entry["own_launches"].get(arch, entry)
 

@@ -34,7 +34,7 @@ def set_device(name: str = "auto") -> str:
     elif name == "auto":
         _current = None
         try:
-            _reason = f"cpu: {_look()} can be used by --device cuda, whose kernels have not been proven on a GPU yet"
+            _reason = f"cpu: {_look()} can be used by --device cuda, whose kernels as they are have not been proven on a GPU"
         except DeviceError as error:
             _reason = f"cpu: {error.message}"
     else:

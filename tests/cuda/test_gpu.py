@@ -38,7 +38,9 @@ def on_gpu() -> list:
     return [pytest.param(*p.values, id=f"gpu-{p.id}") for p in cases()]
 
 
-LARGE = [(precision, form) for precision in ("float32", "bf16", "tf32x3") for form in ("nn", "nt", "tn", "long", "convolution")]
+PRODUCTS = [f"{size} {form}" for size in ("large", "middle", "less") for form in ("nn", "nt", "tn")]
+LARGE = [(precision, form) for precision in ("float32", "bf16", "tf32x3") for form in (*PRODUCTS, "long", "longer", "convolution")
+         if (precision, form) != ("float32", "longer")]
 LIMIT = {"float32": 3e-6, "bf16": 1e-2, "tf32x3": 3e-6}  # of the norm
 
 
@@ -56,8 +58,10 @@ def large_product(form: str) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
         options = {"padding": "same", "stride": 2}
         wanted = conv2d_ref(x.astype(np.float64), w.astype(np.float64), **options)
         return {"a": x, "b": w}, lambda a, b: conv2d(a, b, **options), wanted
-    M, N, K = (130, 200, 5000) if form == "long" else (1030, 1100, 1000)
-    kind = "tn" if form == "long" else form
+    sizes = {"long": (130, 200, 5000), "longer": (300, 400, 5000)}
+    sizes |= {"large": (2060, 2100, 500), "middle": (1030, 1100, 1000), "less": (330, 401, 500)}
+    M, N, K = sizes[form.split()[0]]
+    kind = "tn" if "long" in form else form.split()[1]
     a, b = (rng.standard_normal(s, np.float32) for s in
             {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[kind])  # fmt: skip
     exact_a, exact_b = a.astype(np.float64), b.astype(np.float64)
@@ -89,8 +93,10 @@ def test_large_products_are_large(precision, form):
     if form == "convolution":
         assert {"float32": "conv2d_tiles", "bf16": "conv2d_panels", "tf32x3": "conv2d_tf32"}[precision] in kernels
     else:
-        words = {"float32": ("matmul_tn_parts", "_large"), "bf16": ("multiply_bf16_",) * 2, "tf32x3": ("multiply_tf32_",) * 2}
-        assert any(words[precision][form != "long"] in k for k in kernels)
+        size = form.split()[0]
+        by_size = {"long": "parts", "longer": "parts", "less": "matmul_"}
+        word = by_size.get(size, {"float32": f"_{size}", "bf16": "multiply_bf16_", "tf32x3": "multiply_tf32_"}[precision])
+        assert any(word in k for k in kernels)
 
 
 def check(room, case) -> None:

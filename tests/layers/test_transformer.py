@@ -4,6 +4,7 @@ import pytest
 
 import dlcore as dl
 from dlcore.errors import ShapeError, UsageError
+from dlcore.graph import Graph, plan
 from dlcore.layers import (
     CausalLM,
     Dense,
@@ -20,6 +21,7 @@ from dlcore.layers import (
 from dlcore.models.steps import Steps
 from dlcore.ops.attention.ref import attention
 from dlcore.ops.rotary.ref import rotary, rotary_angles
+from dlcore.runtime import device
 from dlcore.training import losses, projected
 from dlcore.training.losses import SparseCategoricalCrossentropy
 
@@ -197,6 +199,30 @@ def test_logits_in_pieces_give_the_same_step(monkeypatch):
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
     for a, b in zip(found[0][1], found[1][1], strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+def test_backward_makes_the_logits_again_but_not_their_sums(monkeypatch):
+    """Four pieces: four products and four losses in forward, three products each in backward, none of them shared."""
+    monkeypatch.setattr(projected, "WHOLE", 1)
+    monkeypatch.setattr(projected, "PIECE", 40 * 5)
+    graph = Graph()
+    x, table = graph.weight("x", 17, 8), graph.weight("table", 40, 8)
+    loss = projected.projected_cross_entropy(x, table, graph.input("t", 17, dtype="i32"), 0.1)
+    program = plan(graph, {"loss": loss}, {loss: [x, table]})
+    calls = [s.label for s in program.steps if not s.kernel.startswith(("pack", "transposed"))]
+    assert [calls.count(f"cross_entropy_{way}") for way in ("forward", "backward")] == [4, 4]
+    assert [calls.count(f"matmul_{form}") for form in ("nt", "nn", "tn")] == [8, 4, 4]
+
+
+def test_pieces_are_large_and_whole_tiles_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(device, "_current", object())
+    monkeypatch.setattr(projected, "LARGE", 40 * 200)
+    graph = Graph()
+    x, table = graph.weight("x", 600, 8), graph.weight("table", 40, 8)
+    loss = projected.projected_cross_entropy(x, table, graph.input("t", 600, dtype="i32"))
+    monkeypatch.undo()
+    program = plan(graph, {"loss": loss})
+    assert [s.dims[0] for s in program.steps if s.label == "cross_entropy_forward"] == [256, 256, 88]
 
 
 @pytest.mark.parametrize("make, error, message", [

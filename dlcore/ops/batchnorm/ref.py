@@ -68,6 +68,7 @@ def given(id, *shape, residual=False, **options):
 CASES = [
     case("odd", 61, 13), case("images", 3, 5, 7, 16), case("many-chunks", 517, 5), case("few-rows", 5, 3),
     case("eps", 19, 6, eps=0.1), case("far-from-zero", 70, 32, shift=4.0),
+    case("many-rows", 1030, 68, activation="relu"), case("many-odd-rows", 1030, 5, shift=4.0),
     case("relu", 40, 21, activation="relu"), case("residual", 2, 4, 5, 6, residual=True),
     case("residual-relu", 2, 4, 5, 17, residual=True, activation="relu"),
     given("plain", 31, 7), given("images-relu", 2, 3, 4, 5, activation="relu"),

@@ -1,8 +1,10 @@
 """Dropout on a GPU: a thread for four columns, which one draw of Philox serves; the same numbers as on the CPU."""
 import numpy as np
 
-from dlcore.compiler.cuda.intrinsics import quotient
+from dlcore.compiler.cuda.intrinsics import quotient, u64
 from dlcore.compiler.cuda.language import kernel
+from dlcore.compiler.cuda.rows import in_fours
+from dlcore.compiler.cuda.vectors import address_of, load_4, store_4
 from dlcore.compiler.language import formula
 from dlcore.ops.dropout.cpu import kept
 
@@ -35,7 +37,15 @@ def dropout(item, x, rate, node, rows, seed, step, first_sample, out, add_out):
     low = np.uint64(0xFFFFFFFF)
     words = philox_words(np.uint64(draw), np.uint64(first_sample * rows + i) & low, np.uint64(step) & low,
                          np.uint64(node) & low, np.uint64(seed) & low, np.uint64(seed) >> np.uint64(32))
-    for w in range(4):
-        j = 4 * draw + w
-        if j < C:
+    if in_fours(C, address_of(x) | address_of(out)):
+        at = u64(16) * u64(item)
+        four, old = load_4(address_of(x) + at), (ZERO, ZERO, ZERO, ZERO)
+        if add_out:
+            old = load_4(address_of(out) + at)
+        store_4(address_of(out) + at, kept(four[0], words[0], limit, factor) + old[0],
+                kept(four[1], words[1], limit, factor) + old[1], kept(four[2], words[2], limit, factor) + old[2],
+                kept(four[3], words[3], limit, factor) + old[3])  # fmt: skip
+    else:
+        for w in range(min(4, C - 4 * draw)):
+            j = 4 * draw + w
             out[i, j] = kept(x[i, j], words[w], limit, factor) + (out[i, j] if add_out else ZERO)

@@ -21,4 +21,4 @@ def case(id, *shape, **options):
 
 
 CASES = [case("odd", 37, 13), case("chunks", 515, 64), case("sequence", 3, 7, 48),
-         case("eps", 9, 5, eps=0.3), case("one-row", 1, 19)]
+         case("eps", 9, 5, eps=0.3), case("one-row", 1, 19), case("wide-rows", 3, 1028)]
