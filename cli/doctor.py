@@ -94,6 +94,6 @@ def _cuda() -> str:
         found = ", ".join(
             "{} ({}.{}, {:.0f} GiB)".format(f["name"], *f["capability"], f["memory"] / 2**30) for f in facts
         )
-        return f"{kernels}, not yet proven on a GPU; driver for CUDA {words(driver.version)}; {found or 'no GPU'}"
+        return f"{kernels}; driver for CUDA {words(driver.version)}; {found or 'no GPU'}"
     except DlcoreError as fault:
         return f"{kernels}; {fault.message}; {fault.hint}"
