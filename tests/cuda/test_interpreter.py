@@ -10,6 +10,7 @@ from ptx.device import Emulated
 from ptx.machine import launch
 from ptx.memory import Memory
 from ptx.parse import PtxError, parse
+from ptx.products import block_sizes, in_blocks
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import matmul
@@ -46,19 +47,19 @@ def test_a_dropped_barrier_is_a_race(seed):
 
 
 def test_a_missing_tail_leaves_the_array():
-    """`scale` without the test whether there is an element for the thread."""
-    ptx = replaced(cuda_table().ptx("scale"), r"@%p1 bra [^;]*;", "", count=1)
+    """`add_row` without the test whether there is an element for the thread."""
+    ptx = replaced(cuda_table().ptx("add_row"), r"@%p1 bra [^;]*;", "", count=1)
     memory = Memory(1 << 16)
-    source, _ = memory.put(np.ones(100, np.float32))
-    target, _ = memory.put(np.zeros(100, np.float32))
-    scalars, _ = memory.put(np.array([np.float32(2).view(np.int32), 0], np.int64))
+    arguments = [10, 10, *(memory.put(np.ones(n, np.float32))[0] for n in (100, 10, 100)), memory.put(np.zeros(1, np.int64))[0]]
+    launch(cuda_table().ptx("add_row"), 1, 256, arguments, memory)
     with pytest.raises(PtxError, match="global memory that no array of this launch owns"):
-        launch(ptx, 1, 256, [100, source, target, scalars], memory)
+        launch(ptx, 1, 256, arguments, memory)
 
 
-@pytest.mark.parametrize("offset, message", [(4096, "no array of this launch owns"), (2, "misaligned")])
+@pytest.mark.parametrize("offset, message", [(4096, "no array of this launch owns"), (4, "misaligned")])
 def test_a_wrong_address_is_seen(offset, message):
-    ptx = replaced(cuda_table().ptx("scale"), r"(st(?:\.global)?\.f32\s+\[%rd\d+)\]", rf"\1+{offset}]")
+    """Of four neighbours, which lie at multiples of 16 bytes."""
+    ptx = replaced(cuda_table().ptx("scale"), r"(st\.global\.v4\.f32\s+\[%rd\d+)\]", rf"\1+{offset}]")
     memory = Memory(1 << 16)
     source, _ = memory.put(np.ones(256, np.float32))
     target, _ = memory.put(np.zeros(256, np.float32))
@@ -168,11 +169,12 @@ def test_shared_memory_is_aligned_as_far_as_it_says():
     """ldmatrix wants 16 bytes: an array that says less may lie anywhere on a GPU."""
     ptx = cuda_table().ptx("multiply_bf16_nn")
     memory = Memory(1 << 17)
-    places = [memory.put(np.zeros((16, 16), kind))[0] for kind in (np.uint16, np.uint16, np.float32)]
+    shapes = ((8192, np.uint16), (8192, np.uint16), (256, np.float32))
+    arguments = [*block_sizes("nn", 16, 16, 16), *(memory.put(np.zeros(*shape))[0] for shape in shapes)]
     flags, _ = memory.put(np.zeros(1, np.int64))
-    launch(ptx, 1, 256, [16, 16, 16, *places, flags], memory)
+    launch(ptx, 1, 256, [*arguments, flags], memory)
     with pytest.raises(PtxError, match="misaligned"):
-        launch(replaced(ptx, r"\.shared \.align 256", ".shared .align 4"), 1, 256, [16, 16, 16, *places, flags], memory)
+        launch(replaced(ptx, r"\.shared \.align 256", ".shared .align 4"), 1, 256, [*arguments, flags], memory)
 
 
 def test_parsing_keeps_scopes_apart():
@@ -194,18 +196,14 @@ def test_products_of_64_bits_are_whole():
     np.testing.assert_array_equal(out, 33 + np.arange(64) // 3)
 
 
-def bf16(x: np.ndarray) -> np.ndarray:
-    return (x.view(np.uint32) >> 16).astype(np.uint16)
-
-
 def rounded_product(ptx: str, shuffle: int | None) -> float:
     """The error of 40 by 24 by 200 from operands of small whole numbers, which bf16 holds."""
     rng, memory = np.random.default_rng(0), Memory(1 << 18)
     a, b = (rng.integers(-4, 5, s).astype(np.float32) for s in ((40, 200), (200, 24)))
-    places = [memory.put(bf16(v))[0] for v in (a, b)]
+    places = [memory.put(in_blocks(v))[0] for v in (a, b)]
     target, out = memory.put(np.zeros((40, 24), np.float32))
     flags, _ = memory.put(np.zeros(1, np.int64))
-    launch(ptx, 1, 256, [40, 200, 24, *places, target, flags], memory, shuffle)
+    launch(ptx, 1, 256, [*block_sizes("nn", 40, 24, 200), *places, target, flags], memory, shuffle)
     return float(np.abs(out - a @ b).max())
 
 

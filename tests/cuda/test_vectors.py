@@ -82,7 +82,7 @@ def test_sums_of_squares(S, begin):
 def test_parts_are_added(M, N, add):
     """In the order of the parts, and onto what is there."""
     rng = np.random.default_rng(0)
-    for name, count in (("add_product_parts", 16), ("add_panel_parts", 4)):
+    for name, count in (("add_product_parts", 16), ("add_panel_parts", 8)):
         parts, old, memory = rng.standard_normal((count, M, N)).astype(np.float32), np.ones((M, N), np.float32), Memory(1 << 16)
         source, _ = memory.put(parts)
         target, out = memory.put(old)

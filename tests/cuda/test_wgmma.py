@@ -10,7 +10,7 @@ from ptx.device import Emulated
 from ptx.machine import launch
 from ptx.memory import Memory
 from ptx.parse import PtxError
-from ptx.products import FORMS, of_any_size, rounded
+from ptx.products import FORMS, block_sizes, in_blocks, of_any_size, rounded
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul
@@ -72,30 +72,16 @@ def test_a_dense_layer():
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
-def in_blocks(x: np.ndarray) -> np.ndarray:
-    """A matrix of small whole numbers as `round_to_blocks` writes it."""
-    rows, columns = -(-x.shape[0] // 128), -(-x.shape[1] // 64)
-    padded = np.zeros((rows, 128, columns, 8, 8), np.float32)
-    padded.reshape(rows * 128, columns * 64)[: x.shape[0], : x.shape[1]] = x
-    words = (padded.view(np.uint32) >> 16).astype(np.uint16).transpose(0, 2, 1, 3, 4)
-    places = np.arange(8) ^ (np.arange(128) & 7)[:, None]
-    return np.take_along_axis(words, places[None, None, :, :, None], 3).reshape(rows, columns, 8192)
-
-
 def product_error(ptx: str, form: str, shuffle: int | None = None, add: bool = False) -> float:
     """Of 72 by 80 by 500 from small whole numbers, whose products are exact."""
     rng, memory = np.random.default_rng(0), Memory(1 << 19)
     sizes = 72, 80, 500
     a, b = (rng.integers(-4, 5, [sizes[n] for n in shape]).astype(np.float32) for shape in SHAPES[form])
-    blocks = [in_blocks(a), in_blocks(b)]
-    places = [memory.put(v)[0] for v in blocks]
+    places = [memory.put(in_blocks(v))[0] for v in (a, b)]
     target, out = memory.put(np.full(sizes[:2], 5, np.float32))
     flags, _ = memory.put(np.array([int(add)]))
-    symbols = {"M": 72, "N": 80, "KC": 8, "KR": 4}
-    order = cuda_table().calls[f"multiply_bf16_{form}"]["spec"]
-    first = sorted((s for s in symbols if re.search(rf"\b{s}\b", order)), key=lambda s: re.search(rf"\b{s}\b", order).start())
     how = cuda_table().launch(f"multiply_bf16_{form}", arch=OWN)
-    launch(ptx, 1, how["block"], [*(symbols[s] for s in first), *places, target, flags], memory, shuffle, how["shared"])
+    launch(ptx, 1, how["block"], [*block_sizes(form, *sizes), *places, target, flags], memory, shuffle, how["shared"])
     return float(np.abs(out - (FORMS[form](a, b) + 5 * add)).max())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import numpy as np
 from ptx.device import Emulated
@@ -23,6 +24,23 @@ def rounded(x):
     """float32 to bf16, halves to even, and back."""
     bits = x.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def in_blocks(x: np.ndarray) -> np.ndarray:
+    """A matrix of small whole numbers as `round_to_blocks` writes it."""
+    rows, columns = -(-x.shape[0] // 128), -(-x.shape[1] // 64)
+    padded = np.zeros((rows, 128, columns, 8, 8), np.float32)
+    padded.reshape(rows * 128, columns * 64)[: x.shape[0], : x.shape[1]] = x
+    words = (padded.view(np.uint32) >> 16).astype(np.uint16).transpose(0, 2, 1, 3, 4)
+    places = np.arange(8) ^ (np.arange(128) & 7)[:, None]
+    return np.take_along_axis(words, places[None, None, :, :, None], 3).reshape(rows, columns, 8192)
+
+
+def block_sizes(form: str, M: int, N: int, K: int) -> list[int]:
+    """The sizes that `multiply_bf16_<form>` is called with, in the order of its spec."""
+    spec, symbols = cuda_table().calls[f"multiply_bf16_{form}"]["spec"], {"M": M, "N": N, "KC": -(-K // 64), "KR": -(-K // 128)}
+    found = {s: re.search(rf"\b{s}\b", spec) for s in symbols}
+    return [symbols[s] for s, _ in sorted(((s, m.start()) for s, m in found.items() if m), key=lambda place: place[1])]
 
 
 def of_any_size(*words):
