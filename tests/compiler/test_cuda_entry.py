@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from dlcore.compiler.cuda import entry, toolkit
@@ -98,6 +101,14 @@ def test_what_does_not_fit_is_refused():
         entry_of(silent, "k(x: F[S] -> out: F[S])", "S")
     with pytest.raises(SpecError, match="one of them"):
         kernel(threads="N", warps="N")
+
+
+def test_three_files_know_numba_cuda():
+    """What changes there with a version of numba-cuda is mended in these."""
+    package, known = Path(entry.__file__).resolve().parents[2], {"toolkit.py", "intrinsics.py", "vectors.py"}
+    sources = [*(package / "compiler" / "cuda").glob("*.py"), *package.glob("*/*/cuda*.py")]
+    found = {p.name for p in sources if re.search(r"^\s*(from|import) numba", p.read_text(encoding="utf-8"), re.M)}
+    assert len(sources) > 60 and found == known
 
 
 def test_ptxas_report_is_read():

@@ -23,8 +23,7 @@ WARP = 32
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 OWN = ("item", "lane", "thread")  # parameters of kernels that no spec has
 FOURS = """\
-from numba import cuda
-from numba.cuda.types import float32, uint64
+from dlcore.compiler.cuda.intrinsics import cuda, f32 as float32, u64 as uint64
 from dlcore.compiler.cuda.vectors import address_of, load_4, store_4
 """
 

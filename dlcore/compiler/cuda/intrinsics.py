@@ -24,7 +24,7 @@ from dlcore.compiler.language import helper
 
 f32, i32, i64, u16, u32, u64 = types.float32, types.int32, types.int64, types.uint16, types.uint32, types.uint64
 FULL = 0xFFFFFFFF  # all lanes of a warp
-_KINDS = {
+KINDS = {
     "r": (u32, ir.IntType(32)),
     "l": (u64, ir.IntType(64)),
     "f": (f32, ir.FloatType()),
@@ -33,20 +33,20 @@ _KINDS = {
 
 
 def asm_op(name: str, text: str, outs: str, ins: str, memory: bool = True) -> Any:
-    """A function of a PTX instruction or a few: `text` with $0, $1, ... for the outputs, then the inputs; both letters of `_KINDS`.
+    """A function of a PTX instruction or a few: `text` with $0, $1, ... for the outputs, then the inputs; both letters of `KINDS`.
     Several outputs come back as a tuple.  memory: it reads or writes memory that the compiler must not move across it."""
     constraints = ",".join([*("=" + c for c in outs), *ins, *(["~{memory}"] if memory else [])])
-    numbers, values = [_KINDS[c][0] for c in outs], [_KINDS[c][1] for c in outs]
+    numbers, values = [KINDS[c][0] for c in outs], [KINDS[c][1] for c in outs]
     if not outs:
         result, returned = types.void, ir.VoidType()
     elif len(outs) == 1:
         result, returned = numbers[0], values[0]
     else:
         result, returned = types.UniTuple(numbers[0], len(outs)), ir.LiteralStructType(values)
-    signature = result(*(_KINDS[c][0] for c in ins))
+    signature = result(*(KINDS[c][0] for c in ins))
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        kind = ir.FunctionType(returned, [_KINDS[c][1] for c in ins])
+        kind = ir.FunctionType(returned, [KINDS[c][1] for c in ins])
         made = builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), args)
         if not outs:
             return context.get_dummy_value()
