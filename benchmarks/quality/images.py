@@ -22,7 +22,7 @@ from dlcore.tasks import ImageClassifier
 # name -> (folder, architecture, settings that differ from its defaults)
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mnist-cnn": ("mnist", "cnn", {"epochs": 12}),
-    "mnist-cnn-augmented": ("mnist", "cnn", {"epochs": 12, "augment": "crop=2,rotate=10"}),
+    "mnist-cnn-plain": ("mnist", "cnn", {"epochs": 12, "augment": ""}),
     "fashion-cnn": ("fashion_mnist", "cnn", {"epochs": 12}),
     "fashion-resnet8": ("fashion_mnist", "resnet8", {"augment": "crop=2,flip"}),
     "fashion-resnet20": ("fashion_mnist", "resnet20", {"augment": "crop=2,flip"}),

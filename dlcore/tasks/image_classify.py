@@ -40,7 +40,7 @@ _RESNET = {"hidden": (), "dropout": 0.0, "epochs": 30, "optimizer": "sgd", "lr":
 ARCHITECTURES = {
     "mlp": _architecture("two hidden layers with dropout"),
     "cnn": _architecture("two convolutions, one pooling, one hidden layer", "cnn", hidden=(128,), dropout=0.5, epochs=12,
-                         batch_size=64, lr=2e-3),
+                         batch_size=64, lr=2e-3, augment="crop=2,rotate=10"),
     "lenet": _architecture("LeNet-5: two convolutions, each pooled, two hidden layers", "lenet", hidden=(120, 84), dropout=0.0,
                            epochs=20, lr=2e-3),
     "resnet8": _architecture("residual network of 8 layers with batch normalisation", "resnet", {"depth": 8}, **_RESNET),

@@ -1,10 +1,10 @@
 """Cross-entropy behind a large projection, without the logits of all rows at once."""
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from dlcore import ops
-from dlcore.ops.softmax_cross_entropy import cross_entropy_backward, cross_entropy_forward
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -38,9 +38,9 @@ def limits(graph) -> tuple[int, int, int]:
 
 def _piece(x: Tensor, table: Tensor, targets: Tensor, smoothing: float) -> Tensor:
     """The loss of some rows; of what is computed, each row's greatest logit and sum are kept for backward."""
-    graph = x.graph
+    graph, room = x.graph, import_module("dlcore.ops.softmax_cross_entropy")   # its calls: the op of its name hides them
     with graph.inside():
-        loss, top, total = cross_entropy_forward(ops.matmul(x, table, "nt"), targets, smoothing)
+        loss, top, total = room.cross_entropy_forward(ops.matmul(x, table, "nt"), targets, smoothing)
 
     def backward(dloss):
         before, graph.again = graph.again, True         # or the planner would find the logits made before, and keep them
@@ -48,7 +48,7 @@ def _piece(x: Tensor, table: Tensor, targets: Tensor, smoothing: float) -> Tenso
             logits = ops.matmul(x, table, "nt")
         finally:
             graph.again = before
-        d = cross_entropy_backward(dloss, targets, top, total, smoothing, logits)
+        d = room.cross_entropy_backward(dloss, targets, top, total, smoothing, logits)
         return ops.matmul(d, table), ops.matmul(d, x, "tn"), None
     graph.record("projected_cross_entropy", [x, table, targets], [loss], backward)
     return loss
