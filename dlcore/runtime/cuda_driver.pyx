@@ -6,6 +6,7 @@ becomes a DeviceError that says what was tried and how to mend it.
 """
 import os
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 
@@ -158,6 +159,7 @@ def words(int version) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
+@cython.no_gc_clear             # events and launches need the driver when they are freed
 cdef class Context:
     """One GPU in use: its memory, its kernels, a stream for computing and one for copies that run beside it."""
     cdef readonly Driver driver
@@ -287,6 +289,7 @@ cdef class Context:
         self.driver.check(code, "running a step")
 
 
+@cython.no_gc_clear             # __dealloc__ needs the context
 cdef class Event:
     """A moment in the order of a stream.  timing: whether it knows when it was."""
     cdef readonly Context context
@@ -331,6 +334,7 @@ cdef struct Copy:
     size_t size
 
 
+@cython.no_gc_clear             # __dealloc__ needs the context
 cdef class Launches:
     """Copies to the GPU, launches, copies from it: captured once as a graph and then replayed.
 

@@ -22,6 +22,7 @@ class CudaTable:
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self._pieces: dict[int, bytes] = {}
         try:
             self.data: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
             self.arches: list[str] = self.data["arches"]
@@ -65,15 +66,20 @@ class CudaTable:
 
     def _part(self, entry: Mapping[str, Any], place: list[int]) -> bytes:
         """Some of an entry's code."""
+        return self._piece(*entry["piece"])[place[0]:place[0] + place[1]]
+
+    def _piece(self, offset: int, size: int) -> bytes:
+        """What the archive has there, unpacked, with the code of many entries: kept, for others will be asked for."""
         import lzma
-        offset, size = entry["piece"]
-        with open(self.folder / ARCHIVE, "rb") as file:
-            file.seek(offset)
-            packed = file.read(size)
-        try:
-            return lzma.decompress(packed)[place[0]:place[0] + place[1]]
-        except lzma.LZMAError as error:
-            raise DeviceError("the CUDA kernels are damaged", where=str(self.folder / ARCHIVE), hint=BUILD) from error
+        if offset not in self._pieces:
+            with open(self.folder / ARCHIVE, "rb") as file:
+                file.seek(offset)
+                packed = file.read(size)
+            try:
+                self._pieces[offset] = lzma.decompress(packed)
+            except lzma.LZMAError as error:
+                raise DeviceError("the CUDA kernels are damaged", where=str(self.folder / ARCHIVE), hint=BUILD) from error
+        return self._pieces[offset]
 
 
 def ceil_divide(a: int, b: int) -> int:

@@ -1,7 +1,7 @@
 """The build for CUDA: kernels that are missing from the cache, workers that make them, the archive and its index.
 
 `kernels_cuda.json`   calls, lowerings, and for each entry its launch shape, ptxas' report and the place of its code in
-`kernels_cuda.bin`    a piece for each entry: its PTX and cubins, which are much alike, compressed together by xz
+`kernels_cuda.bin`    their PTX and cubins (`archive.py`)
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import base64
 import hashlib
 import importlib
 import json
-import lzma
 import multiprocessing
 import os
 import re
@@ -23,6 +22,7 @@ from typing import Any
 from dlcore.compiler import rooms
 from dlcore.compiler.build import ROOT, locked, replace
 from dlcore.compiler.cuda import entry, toolkit
+from dlcore.compiler.cuda.archive import pack
 from dlcore.compiler.cuda.language import CUDA_LOWERINGS, KERNELS, CudaKernel
 from dlcore.compiler.digest import describe
 from dlcore.compiler.gate import CompileError
@@ -31,7 +31,7 @@ from dlcore.compiler.rooms import PACKAGE
 from dlcore.graph.declaration import DECLARATIONS
 from dlcore.graph.spec import Spec
 
-VERSION = 4
+VERSION = 5
 INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
 SOURCES = ("toolkit.py", "intrinsics.py", "vectors.py")  # that all kernels are made of; of those for one architecture: OWN_SOURCES
 OWN_SOURCES = ("hopper.py",)
@@ -144,6 +144,12 @@ def compile_job(job: Job) -> dict[str, Any]:
     return {"ptx": ptx, "own": own, "cubins": cubins, "reports": reports, "launch": common, "own_launches": launches}
 
 
+def _code(made: dict[str, Any]) -> dict[str, bytes]:
+    """The parts of an entry's code by name."""
+    parts = {"ptx": made["ptx"].encode()} | {f"ptx {arch}": text.encode() for arch, text in made["own"].items()}
+    return parts | {arch: base64.b64decode(data) for arch, data in made["cubins"].items()}
+
+
 @dataclass
 class CudaBuild:
     """What to build, and where; as `dlcore.compiler.build.Build`."""
@@ -182,43 +188,27 @@ class CudaBuild:
         with context.Pool(workers, _start, (self.modules,)) as pool:
             return [f for f in pool.starmap(_compile, [(s, str(paths[s])) for s in absent], chunksize=1) if f]
 
-    def packed(self, made: dict[str, Any], kept: Path) -> tuple[bytes, dict[str, list[int]]]:
-        """(an entry's code, compressed; where its parts begin in what it was made of, and how long they are)"""
-        parts = {"ptx": made["ptx"].encode()} | {f"ptx {arch}": text.encode() for arch, text in made["own"].items()}
-        parts |= {arch: base64.b64decode(data) for arch, data in made["cubins"].items()}
-        places, size = {}, 0
-        for name, data in parts.items():
-            places[name] = [size, len(data)]
-            size += len(data)
-        if not kept.exists():
-            unfinished = kept.with_suffix(f".{os.getpid()}")
-            unfinished.write_bytes(lzma.compress(b"".join(parts.values()), check=lzma.CHECK_CRC32, preset=9))
-            unfinished.rename(kept)
-        return kept.read_bytes(), places
-
     def finish(self, built: list[Job], paths: dict[str, Path]) -> None:
         """The archive and its index, each replaced at once, and only if it changes."""
         self.output.mkdir(parents=True, exist_ok=True)
-        archive = bytearray()
         calls: dict[str, Any] = {}
         for name, declaration in sorted(DECLARATIONS.items()):
             spec = declaration.spec
             calls[name] = {"spec": spec.text, "over": spec.over, "flops": declaration.flops, "F": list(spec.lists["F"])}
             calls[name] |= {"G": list(spec.lists["G"]), "entries": {}}
-        for job in built:
-            made = json.loads(paths[job.symbol].read_text())
-            packed, places = self.packed(made, paths[job.symbol].with_suffix(".xz"))
+        found = [json.loads(paths[job.symbol].read_text()) for job in built]
+        archive, places = pack([_code(made) for made in found], self.cache, self.workers)
+        for job, made, place in zip(built, found, places, strict=True):
             calls[job.spec.name]["entries"][job.dtypes] = {
                 "symbol": job.symbol,
                 **made["launch"],
                 "own_launches": made["own_launches"],
                 "reports": made["reports"],
-                "piece": [len(archive), len(packed)],
-                "ptx": places.pop("ptx"),
-                "own_ptx": {arch: places.pop(f"ptx {arch}") for arch in made["own"]},
-                "cubins": places,
+                "piece": place.piece,
+                "ptx": place.parts.pop("ptx"),
+                "own_ptx": {arch: place.parts.pop(f"ptx {arch}") for arch in made["own"]},
+                "cubins": place.parts,
             }
-            archive += packed
         lowerings = {
             name: [
                 {"steps": [[n, list(r), list(w)] for n, r, w in each.steps], "when": each.when, "product": each.product}
@@ -227,6 +217,6 @@ class CudaBuild:
             for name, alternatives in sorted(CUDA_LOWERINGS.items())
         }
         index = {"version": VERSION, "arches": list(toolkit.ARCHES), "bytes": len(archive), "calls": calls}
-        replace(self.output / ARCHIVE, bytes(archive))
+        replace(self.output / ARCHIVE, archive)
         replace(self.output / INDEX, (json.dumps(index | {"lowerings": lowerings}, indent=1) + "\n").encode())
         self.say(f"{self.output / ARCHIVE}: {len(built)} CUDA kernels, {len(archive) / 1e6:.2f} MB")
