@@ -5,8 +5,9 @@
 For each case dlcore and, where `--peer` names a Python with CUDA's torch, torch (whole training steps also compiled) take turns;
 reported are medians of microseconds, the TFLOP/s, GB/s or items/s they amount to, and the median of the ratios of neighbouring
 turns.  `copy` is the bandwidth that memory-bound kernels can be held against.  dlcore's kernels are timed by events on the GPU,
-its training steps as `fit` runs them; torch's by the clock over calls that are put into the stream one behind the other.  In bf16
-torch's operands of single operations are bf16 in memory; dlcore's are float32, and the time to round them is part of the call's.
+its training steps as `fit` runs them (the time of each kernel stands in the JSON file); torch's by the clock over calls that are
+put into the stream one behind the other.  In bf16 torch's operands of single operations are bf16 in memory; dlcore's are float32,
+and the time to round them is part of the call's.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ class Steps:
         self.model.fit(self.x, self.y, batch_size=self.batch, epochs=1, verbose=0)
         return (time.perf_counter() - begin) / self.count
 
-    def instance(self) -> Any:
-        """The program of a step on a batch that lies in its inputs, for a look at its kernels."""
+    def calls(self) -> dict[str, list[float]]:
+        """Kernel -> [calls in a step, microseconds of all], by events in the graph of a step on one batch; longest first."""
         from dlcore.training.programs import signature
 
         x, y = self.x[: self.batch], self.y[: self.batch]
@@ -123,7 +124,12 @@ class Steps:
         runner = self.model.programs.runner(signature(self.model, "train", self.batch, [x], [y]))
         runner.put([x, y])
         runner.instance.run(lr=1e-4, step=10)
-        return runner.instance
+        found: dict[str, list[float]] = {}
+        for step, span in zip(runner.instance.program.steps, runner.instance.time(5), strict=True):
+            known = found.setdefault(step.kernel, [0, 0.0])
+            known[0] += 1
+            known[1] += 1e6 * span
+        return dict(sorted(found.items(), key=lambda item: -item[1][1]))
 
 
 class Programs:
@@ -260,7 +266,7 @@ def measured(case: Case, peer: Torch | None, rounds: int) -> dict[str, Any]:
     for kind, found in theirs.items():
         row[f"{kind}_us"] = 1e6 * statistics.median(found)
         row[f"{kind}_over_dlcore"] = statistics.median(t / o for t, o in zip(found, ours, strict=True))
-    return row
+    return row | ({"calls": run.calls()} if isinstance(run, Steps) else {})
 
 
 def host_time(steps: int = 2000) -> dict[str, Any]:
@@ -297,7 +303,8 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append(measured(case, peer, options.rounds))
             except (DlcoreError, RuntimeError) as fault:  # a case that does not fit a GPU leaves the others their place
                 rows.append({"case": case.name, "failed": str(fault).partition("\n")[0]})
-        print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:40}" for k, v in rows[-1].items()), flush=True)
+        shown = {k: v for k, v in rows[-1].items() if k != "calls"}
+        print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:40}" for k, v in shown.items()), flush=True)
         if options.json:
             Path(options.json).write_text(json.dumps({"device": reason, "rows": rows}, indent=1) + "\n")
     return 0

@@ -1,5 +1,6 @@
-"""Matrix products on a GPU, and what a call of one is made of: in float32 tiles of 16 by 16, 32 by 32 (`cuda_small`) or 128 by
-128, by the product's size; tiles of 128 by 128 on tensor cores where the plan's products are bf16.
+"""Matrix products on a GPU, and what a call of one is made of, by its size: in float32 tiles of 16 by 16 to 64 by 64 (`cuda_small`)
+or 128 by 128; on tensor cores where the plan's products are bf16, in tiles of 32 by 32 (`cuda_small`), 128 by 128 or, on Hopper,
+192 by 256.
 
 Products of few tiles over a long K (gradients of weights) are summed in PARTS that are added in order.
 """

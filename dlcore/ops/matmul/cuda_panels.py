@@ -1,8 +1,8 @@
-"""Large matrix products on tensor cores: bf16 operands in memory, copied into shared memory beside the products (`cuda_stages`).
+"""Slices of large bf16 products on tensor cores (`cuda_stages`): how they are multiplied, for products (`cuda_blocks`) and
+convolutions; rounding of the operands of convolutions, and copies of them.
 
-Both operands are rounded to bf16 once (`to_bf16`; their rows padded to whole 16 bytes), and then serve every product that reads
-them: weights those of forward and backward, activations those of forward and of the weights' gradient.  A slice is 32 of K;
-operands lie in shared memory as in memory, along K or across it, and `ldmatrix` turns what lies across.  Sums, their places in
+An operand is rounded to bf16 once (`to_bf16`; its rows padded to whole 16 bytes), and then serves forward and backward.  A slice is
+32 of K; operands lie in shared memory along K or across it, and `ldmatrix` turns what lies across.  Sums, their places in
 registers and the epilogue are those of `cuda_bf16`.
 """
 

@@ -35,7 +35,6 @@ ROWS, COLUMNS, THREADS = 192, 256, 384
 STAGES, HALF, LEFT, STAGE = 3, 8192, 24576, 57344       # bytes of 64 rows of an operand in a stage, of the left one, of both
 SHARED = STAGES * STAGE + 1024 + 64             # and what it takes to begin at a multiple of 1,024, and barriers
 GROUP = 10                                      # rows of tiles that follow one another: what they read stays in the cache
-
 ZERO = np.float32(0)
 
 
