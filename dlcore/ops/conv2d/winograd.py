@@ -12,26 +12,18 @@ import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
 from dlcore.ops.conv2d import winograd_tiles as maps
-from dlcore.ops.conv2d.blocks import (
-    LOW,
-    MIDDLE,
-    NARROW,
-    full_low,
-    full_middle,
-    full_tile,
-    half_low,
-    half_middle,
-    half_tile,
-)
-from dlcore.ops.conv2d.winograd_tiles import ADD, BIAS, RELU as AT_LEAST_0, output_transform, transform
+from dlcore.ops.conv2d.blocks import LOW, MIDDLE, NARROW, VECTORS
+from dlcore.ops.conv2d.winograd_tiles import near_tile, output_transform, transform
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
+from dlcore.ops.matmul.tiles import ADD, BIAS
+from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 SHARES = 32                     # of the tiles, each with room for a block
 UNIT = 4                        # tiles that are not shared by two threads
-BLOCK = 24                      # tiles that are transformed at a time, and for the gradient by the weights
-DEEP = 48
+BLOCK, DEEP = 32, 48            # tiles that are transformed at a time; for the gradient by the weights
+TALL = 16 if TILE == 12 else 8  # rows of a product's tile where columns fill half a panel
 FEW = 64                        # tiles: with no more, threads share the channels first, each its own filters
 GAP = 16                        # elements between the 16 matrices, so that they do not meet in the caches
 CHANNELS = 16                   # channels in and out are multiples of it
@@ -47,6 +39,8 @@ filter_transform = transform("winograd_filter", maps.filter, LANES)
 arrived_transform = transform("winograd_arrived", maps.arrived, LANES)
 gradient_transform = transform("winograd_gradient", maps.gradient, LANES)
 transform_back = output_transform("winograd_output", LANES)
+full_tile, full_middle, full_low = [near_tile(f"near_{rows}", rows, VECTORS, LANES) for rows in (TILE, MIDDLE, LOW)]
+half_tile, half_middle, half_low = [near_tile(f"near_half_{rows}", rows, NARROW, LANES) for rows in (TALL, MIDDLE, LOW)]
 
 
 # ---- filters -----------------------------------------------------------------------------------------------------
@@ -104,34 +98,46 @@ def winograd_filters_turned(weight, panels, begin, end):
 
 # ---- products ----------------------------------------------------------------------------------------------------
 @helper
-def product_rows(left):
-    """How many rows the next tile of a product takes."""
-    if left == TILE + LOW and MIDDLE * 2 == TILE + LOW:
-        return MIDDLE
-    return TILE if left >= TILE else MIDDLE if left >= MIDDLE else LOW
+def multiply_wide(depth, work, a, a_row, a_col, b, b_at, b_row, c, ldc, rows, mode):
+    """rows x PANEL of a product, of work into work; rows: a multiple of LOW."""
+    i = 0
+    while i < rows:
+        left, a_at, c_at = rows - i, a + i * a_row, c + i * ldc
+        if left >= TILE and (left != TILE + LOW or TILE + LOW != 2 * MIDDLE):
+            full_tile(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += TILE
+        elif left >= MIDDLE:
+            full_middle(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += MIDDLE
+        else:
+            full_low(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += LOW
+
+
+@helper
+def multiply_narrow(depth, work, a, a_row, a_col, b, b_at, b_row, c, ldc, rows, mode):
+    """The same of NARROW * LANES columns."""
+    i = 0
+    while i < rows:
+        left, a_at, c_at = rows - i, a + i * a_row, c + i * ldc
+        if left >= TALL:
+            half_tile(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += TALL
+        elif left >= MIDDLE:
+            half_middle(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += MIDDLE
+        else:
+            half_low(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, mode)
+            i += LOW
 
 
 @helper
 def multiply(depth, work, a, a_row, a_col, b, b_at, b_row, c, ldc, rows, n, mode):
-    """rows x n of a product, of work into work; whole tiles: rows a multiple of LOW, and all of PANEL or NARROW * LANES columns."""
-    i = 0
-    while i < rows:
-        some = product_rows(rows - i)
-        a_at, c_at = a + i * a_row, c + i * ldc
-        if n > NARROW * LANES:
-            if some == TILE:
-                full_tile(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-            elif some == MIDDLE:
-                full_middle(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-            else:
-                full_low(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-        elif some == TILE:
-            half_tile(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-        elif some == MIDDLE:
-            half_middle(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-        else:
-            half_low(depth, work, a_at, a_row, a_col, b, b_at, b_row, work, c_at, ldc, some, n, work, 0, mode, 1, 0, 0)
-        i += some
+    """rows x n of a product, and columns up to the next whole number of registers, which mean nothing."""
+    if n > NARROW * LANES:
+        multiply_wide(depth, work, a, a_row, a_col, b, b_at, b_row, c, ldc, rows, mode)
+    else:
+        multiply_narrow(depth, work, a, a_row, a_col, b, b_at, b_row, c, ldc, rows, mode)
 
 
 @helper
@@ -265,8 +271,11 @@ def arrived_tiles(dout, first, count, height, width, per_image, work, zeros, at,
                 q, image = 0, image + 1
 
 
-call(f"winograd_weights(x: F[B, H, W * G * J], dout: F[M, G * N], channels: i64, {GEOMETRY} -> parts: F[PARTS, KH * KW * J * G * N];"
-     f" work: F[PARTS * (J + N + 16 * ({DEEP} * J + ({DEEP} + J) * {PANELS} * PANEL + {3 * GAP}))])", over="PARTS * 1", flops=FLOPS)     # an expression: `parts` arrives whole
+# shared by an expression, not by PARTS, so that `parts` arrives whole
+call(f"winograd_weights(x: F[B, H, W * G * J], dout: F[M, G * N], channels: i64, {GEOMETRY}"
+     " -> parts: F[PARTS, KH * KW * J * G * N];"
+     f" work: F[PARTS * (J + N + 16 * ({DEEP} * J + ({DEEP} + J) * {PANELS} * PANEL + {3 * GAP}))])", over="PARTS * 1",
+     flops=FLOPS)
 
 
 @kernel

@@ -18,7 +18,7 @@ from numba import types
 
 from dlcore.compiler.language import intrinsic
 from dlcore.ops.conv2d.moves import either
-from dlcore.ops.matmul.tiles import I64, Vectors, element_pointer
+from dlcore.ops.matmul.tiles import ADD, BIAS, C_BODY, I64, RELU, Tile, Vectors, element_pointer
 
 C_TRANSFORM = """
 void {name}(const float *source, int64_t at, int64_t row, int64_t column, int64_t r0, int64_t r1, int64_t c0, int64_t c1,
@@ -177,7 +177,7 @@ def transform(name: str, line: Map, lanes: int) -> Any:
     multiple of `lanes`: the square at `at`, of which rows r0 to r1 and columns c0 to c1 are there, the others are read from n zeros
     in `out` at `zeros`."""
     size, made = SIZES[line]
-    text = C_TRANSFORM.format(name=name, **c_lines(line, f"out[out_at + i * out_row + {{j}} * out_column + k]"))
+    text = C_TRANSFORM.format(name=name, **c_lines(line, "out[out_at + i * out_row + {j} * out_column + k]"))
 
     @intrinsic(c=text, name=name)
     def code(typing, source, at, row, column, r0, r1, c0, c1, n, out, zeros, out_at, out_row, out_column):
@@ -208,7 +208,37 @@ def transform(name: str, line: Map, lanes: int) -> Any:
     return code
 
 
-ADD, BIAS, RELU = 1, 2, 4           # bits of `mode`, as those of a tile
+class NearTile(Tile):
+    """A tile whose sums go to scratch that is near: asking for it ahead would cost more than it gains."""
+
+    def prefetch_out(self) -> None:
+        pass
+
+
+def near_tile(name: str, rows: int, vectors: int, lanes: int) -> Any:
+    """An intrinsic name(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, mode): as `matrix_tile`, whole."""
+    body = C_BODY.format(name=f"{name}_all", columns=vectors * lanes).strip()
+    text = f"""
+void {name}(int64_t depth, const float *a, int64_t a_at, int64_t a_row, int64_t a_col, const float *b, int64_t b_at,
+            int64_t b_row, float *c, int64_t c_at, int64_t ldc, int64_t mode)
+{body[body.index("{"):]}
+"""
+    text = text.replace("i < rows", f"i < {rows}").replace("j < n", f"j < {vectors * lanes}")
+    text = text.replace("mode & 2 ? bias[bias_at + j] : 0.0f", "0.0f")
+
+    @intrinsic(c=text, name=name)
+    def tile(typing, depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, mode):
+        i8 = types.int64
+        signature = types.void(i8, a, i8, i8, i8, b, i8, i8, c, i8, i8, i8)
+
+        def generate(context, builder, signature, arguments):
+            *given, mode = arguments
+            whole = [number(rows), number(vectors * lanes), arguments[8], number(0)]        # no bias: any array
+            full = types.void(*signature.args[:11], i8, i8, c, i8, i8)
+            NearTile(context, builder, full, [*given, *whole, mode], rows, vectors, lanes, False).emit()
+            return context.get_dummy_value()
+        return signature, generate
+    return tile
 
 
 def output_transform(name: str, lanes: int) -> Any:
