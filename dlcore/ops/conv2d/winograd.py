@@ -16,7 +16,7 @@ from dlcore.ops.conv2d.blocks import LOW, MIDDLE, NARROW, VECTORS
 from dlcore.ops.conv2d.winograd_tiles import near_tile, output_transform, transform
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
-from dlcore.ops.matmul.tiles import ADD, BIAS
+from dlcore.ops.matmul.tiles import ADD, BIAS, transposed_block
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
@@ -27,9 +27,9 @@ TALL = 16 if TILE == 12 else 8  # rows of a product's tile where columns fill ha
 FEW = 64                        # tiles: with no more, threads share the channels first, each its own filters
 GAP = 16                        # elements between the 16 matrices, so that they do not meet in the caches
 CHANNELS = 16                   # channels in and out are multiples of it
-ZERO, HALF = np.float32(0), np.float32(0.5)
+ZERO = np.float32(0)
 FITS = (f"KH == 3 and KW == 3 and G == 1 and sh == 1 and sw == 1 and dh == 1 and dw == 1 and J % {CHANNELS} == 0"
-        f" and N % {CHANNELS} == 0 and height >= 4 and width >= 4")
+        f" and N % {CHANNELS} == 0 and J * N <= 65536 and height >= 4 and width >= 4")
 PLACES = "height, width, W, top, left"
 GEOMETRY = "height: i64, width: i64, columns: i64, top: i64, left: i64"
 PANELS = "ceil(N / PANEL)"
@@ -39,14 +39,16 @@ filter_transform = transform("winograd_filter", maps.filter, LANES)
 arrived_transform = transform("winograd_arrived", maps.arrived, LANES)
 gradient_transform = transform("winograd_gradient", maps.gradient, LANES)
 transform_back = output_transform("winograd_output", LANES)
+turn_block = transposed_block("winograd_turn", LANES, LANES)
 full_tile, full_middle, full_low = [near_tile(f"near_{rows}", rows, VECTORS, LANES) for rows in (TILE, MIDDLE, LOW)]
 half_tile, half_middle, half_low = [near_tile(f"near_half_{rows}", rows, NARROW, LANES) for rows in (TALL, MIDDLE, LOW)]
 
 
 # ---- filters -----------------------------------------------------------------------------------------------------
-for name, shape in (("", "J, G, N"), ("_turned", "N, G, J")):
-    call(f"winograd_filters{name}(weight: f32[KH, KW, {shape}] -> panels: F[{PANELS}, 16, J, PANEL])", over=f"{PANELS} * J",
-         flops="44 * J * N")
+MADE = f"panels: F[{PANELS}, 16, J, PANEL]"
+call(f"winograd_filters(weight: f32[KH, KW, J, G, N] -> {MADE})", over=f"{PANELS} * J", flops="44 * J * N")
+call(f"winograd_filters_turned(weight: f32[KH, KW, N, G, J] -> {MADE}; work: F[{PANELS}, KH * KW, J, PANEL])", over=PANELS,
+     flops="44 * J * N")
 
 
 @helper
@@ -67,33 +69,21 @@ def winograd_filters(weight, panels, begin, end):
         clear_columns(panels, panel, j, n)
 
 
-@helper
-def turned_row(weight, kw, n, j, row):
-    """Element `row` of G applied to a column of the turned filter."""
-    a, b, c = weight[2, kw, n, 0, j], weight[1, kw, n, 0, j], weight[0, kw, n, 0, j]
-    if row == 0:
-        return a
-    if row == 3:
-        return c
-    return HALF * ((a + c) + b) if row == 1 else HALF * ((a + c) - b)
-
-
 @kernel
-def winograd_filters_turned(weight, panels, begin, end):
+def winograd_filters_turned(weight, panels, work, begin, end):
     """Turned by half a turn, channels in and out exchanged."""
     _, _, N, _, J = weight.shape
-    for item in range(begin, end):
-        panel, j = item // J, item % J
-        n0 = panel * PANEL
-        n1 = min(PANEL, N - n0)
-        for row in range(4):
-            for n in range(n1):
-                a, b = turned_row(weight, 2, n0 + n, j, row), turned_row(weight, 1, n0 + n, j, row)
-                c = turned_row(weight, 0, n0 + n, j, row)
-                panels[panel, 4 * row, j, n], panels[panel, 4 * row + 3, j, n] = a, c
-                panels[panel, 4 * row + 1, j, n] = HALF * ((a + c) + b)
-                panels[panel, 4 * row + 2, j, n] = HALF * ((a + c) - b)
-        clear_columns(panels, panel, j, n1)
+    for panel in range(begin, end):
+        n = min(PANEL, N - panel * PANEL)
+        at = panel * 9 * J * PANEL
+        for tap in range(9):
+            for i in range(0, n, LANES):
+                for j in range(0, J, LANES):
+                    turn_block(weight, ((8 - tap) * N + panel * PANEL + i) * J + j, J, work, at + (tap * J + j) * PANEL + i, PANEL)
+        for j in range(J):
+            filter_transform(work, at + j * PANEL, 3 * J * PANEL, J * PANEL, 0, 3, 0, 3, n, panels, 0, (panel * 16 * J + j) * PANEL,
+                             4 * J * PANEL, J * PANEL)
+            clear_columns(panels, panel, j, n)
 
 
 # ---- products ----------------------------------------------------------------------------------------------------
@@ -310,4 +300,4 @@ def winograd_weights(x, dout, channels, height, width, columns, top, left, parts
 
 
 lowered("conv2d_weight", f"winograd_weights(x, dout, J, {PLACES} -> parts)", "add_parts(parts -> dweight)",
-        when=f"{FITS} and J * N <= 16384 and B * height * width >= 8 * PARTS")
+        when=f"{FITS} and J * N <= 16384 and B * height * width >= 128 * PARTS")
