@@ -328,7 +328,8 @@ class TextClassifyTask:
 
     def defaults(self, arch: str) -> Sections:
         sections = TextClassifier(arch).sections()
-        return {**sections, "model": {**sections["model"], "labels": "auto", "thresholds": "auto"}}
+        return {**sections, "model": {**sections["model"], "labels": "auto", "thresholds": "auto"},
+                "train": {**sections["train"], "monitor": "auto"}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
              like: Estimator | None = None) -> Parts:

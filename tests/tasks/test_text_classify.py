@@ -81,7 +81,7 @@ def rare():
 
 def test_each_label_has_a_threshold(tmp_path):
     texts, labels = rare()
-    options = {**ARCHITECTURES["ngrams"], "epochs": 10, "val_split": 0.3, "training": {"monitor": "val_macro_f1"}}
+    options = {**ARCHITECTURES["ngrams"], "epochs": 10, "val_split": 0.3}
     lines = []
     model = MultiLabelTextClassifier("ngrams", **options).fit(texts, labels, log=lines.append)
     half = MultiLabelTextClassifier("ngrams", thresholds=0.5, **options).fit(texts, labels)
@@ -132,9 +132,13 @@ def test_thresholds_of_few_rows_lie_in_a_range_that_is_good():
 def test_several_labels_on_the_command_line(tmp_path, capsys):
     texts, labels = several()
     (tmp_path / "rows.tsv").write_text("".join(f"{t}\t{','.join(row)}\n" for t, row in zip(texts, labels, strict=True) if row))
-    words = ["--data", str(tmp_path / "rows.tsv"), "--epochs", "6", "--out", str(tmp_path / "run"), "--monitor", "val_macro_f1"]
+    words = ["--data", str(tmp_path / "rows.tsv"), "--epochs", "6", "--out", str(tmp_path / "run"), "--val-split", "0.3"]
     assert run(["train", "text-classify", *words]) == 0
     assert "thresholds of the labels" in capsys.readouterr().err
+    epochs = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    best = max(row["val_macro_f1"] for row in epochs)
+    assert run(["runs", "list", str(tmp_path), "--json"]) == 0
+    assert best in [row["metrics"].get("val_macro_f1") for row in json.loads(capsys.readouterr().out)["runs"]]
     assert run(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.tsv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["metrics"]) == {"accuracy", "macro_f1", "micro_f1"} and len(found["by_label"]) == 3
