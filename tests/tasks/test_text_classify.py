@@ -149,6 +149,26 @@ def test_several_labels_on_the_command_line(tmp_path, capsys):
     assert run(["train", "text-classify", *words[:5], str(tmp_path / "x"), "--set", "model.thresholds=2"]) == 3
 
 
+def test_whether_there_is_a_header_is_told(tmp_path, capsys):
+    """The first row names the columns by words that are no usual names, or is a row that has one."""
+    rows = "".join(f"some {'red' if i % 2 else 'blue'} words {i}\t{'warm' if i % 2 else 'cold'}\n" for i in range(60))
+    (tmp_path / "named.tsv").write_text("what is said\tits kind\n" + rows)
+    (tmp_path / "plain.tsv").write_text("title\twarm\n" + rows)
+    for name, option, columns in (("named", "--header", "what is said,its kind"), ("plain", "--no-header", "c1,c2")):
+        words = ["--data", str(tmp_path / f"{name}.tsv"), "--epochs", "1", "--out", str(tmp_path / name), option]
+        assert run(["train", "text-classify", *words]) == 0
+        assert f"header {option == '--header'}" in capsys.readouterr().err
+        model = dlcore.load(tmp_path / name / "model.dlc")
+        assert (model.columns, model.header) == (columns, option == "--header")
+        assert model.classes_.tolist() == ["cold", "warm"]
+        assert run(["evaluate", str(tmp_path / name), str(tmp_path / f"{name}.tsv"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == 60 + (name == "plain")
+    assert run(["predict", str(tmp_path / "plain"), str(tmp_path / "named.tsv"), "--header"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 60
+    assert run(["predict", str(tmp_path / "plain"), str(tmp_path / "plain.tsv")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 61
+
+
 def test_long_texts_in_windows():
     """The telling word stands behind what is read of a truncated text."""
     rng = np.random.default_rng(1)
