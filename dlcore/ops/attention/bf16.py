@@ -27,6 +27,7 @@ from dlcore.ops.attention.seen import (
     rescale,
 )
 from dlcore.ops.formulas import exp, log
+from dlcore.ops.matmul.ahead import LINE
 from dlcore.ops.matmul.bf16 import (
     LEVEL,
     LOW,
@@ -41,7 +42,7 @@ from dlcore.ops.matmul.bf16 import (
     round_row,
     round_rows,
 )
-from dlcore.ops.matmul.tiles import ADD
+from dlcore.ops.matmul.tiles import ADD, fetch
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 SHARES, PARTS = 32, 8                       # as in `cpu.py`
@@ -80,6 +81,14 @@ def pack_turned(source, at, row, rows, C, out, to):
             for c in range(0, C, 2 * LANES):
                 round_columns(source, at + first * row + c, row, max(1, rows - i), C - c, out,
                               to + p * filled(C) + c * PANEL + 2 * (i - p), 2 * PANEL)
+
+
+@helper
+def ask(source, at, row, first, last, C):
+    """For rows first to last, which will be packed next: those of one head lie far apart, and each would be waited for."""
+    for r in range(first, last):
+        for c in range(0, C, LINE):
+            fetch(source, at + r * row + c)
 
 
 @helper
@@ -150,9 +159,14 @@ def weighted_values(probs, values, start, stop, out, b, t, h, n, mode, share):
 
 @helper
 def see_keys(b, h, t, n, low, k0, k1, scale, causal, window, mask, offset, D, turned, keys, values, scores, probs, tops, news,
-             totals, out, share):
-    """n queries from t on see packed keys k0 to k1: QUERIES of them at a time, each only what it has to."""
+             totals, out, share, k, v, next_k, next_v, rows):
+    """n queries from t on see packed keys k0 to k1: QUERIES of them at a time, each only what it has to.
+
+    rows: of k and v that will be packed next, from elements next_k and next_v on."""
     for i in range(0, n, QUERIES):
+        first, stop = rows * i // n, rows * min(i + QUERIES, n) // n
+        ask(k, next_k, k.shape[2] * D, first, stop, D)
+        ask(v, next_v, v.shape[2] * v.shape[3], first, stop, v.shape[3])
         own = max(low, first_key(t + i, offset, causal, window))
         last = keys_end(t + min(i + QUERIES, n), k1, offset, causal, window)
         if max(own, k0) < last:
@@ -178,6 +192,7 @@ def attention_blocks_bf16(q, k, v, mask, k_head, v_head, groups, scale, causal, 
         g, t = h // (H // groups), j * span                 # blocks of few and of many keys take turns: shares are alike
         n = min(span, T - t)
         pack_turned(q, ((b * T + t) * A + h) * D, A * D, n, D, turned, share * turned.shape[1])
+        ask(q, ((b * T + t) * A + h + 1) * D, A * D, 0, n, D)
         for i in range((n + QUERIES - 1) // QUERIES * QUERIES):
             tops[share, i], totals[share, i] = -INF, ZERO
         low, high = max(0, first_key(t, offset, causal, window)), keys_end(t + n, S, offset, causal, window)
@@ -187,8 +202,11 @@ def attention_blocks_bf16(q, k, v, mask, k_head, v_head, groups, scale, causal, 
             k1 = min(k0 + size, high)
             pack_rows(k, ((b * S + k0) * E + k_head + g) * D, E * D, k1 - k0, D, keys, share * keys.shape[1])
             pack_pairs(v, ((b * S + k0) * L + v_head + g) * V, L * V, k1 - k0, V, values, share * values.shape[1])
+            last = k1 == high                               # then the next head's will be packed
+            row, head, rows = (0, (h + 1) // (H // groups), min(size, S)) if last else (k1, g, min(size, high - k1))
             see_keys(b, h, t, n, low, k0, k1, scale, causal, window, mask, offset, D, turned, keys, values, scores, probs, tops,
-                     news, totals, out, share)
+                     news, totals, out, share, k, v, ((b * S + row) * E + k_head + head) * D,
+                     ((b * S + row) * L + v_head + head) * V, rows)
         for first in range(0, n, QUERIES):
             for i in range(QUERIES):
                 total = totals[share, first + i]
@@ -227,30 +245,30 @@ def round_tile(scores, grads, share, rows, probs, slopes, turned_slopes, at):
 
 
 @helper
-def score_gradients(mask, b, k0, k1, D, V, t, n, scale, causal, window, offset, turned, turned_dout, keys, values, scores, grads,
-                    probs, slopes, turned_slopes, lses, deltas, share):
-    """probs = p^T and slopes = scale ds^T for packed keys k0 to k1 and the queries of the block."""
-    for k2 in range(k0, k1, TILE):
-        rows, at = min(TILE, k1 - k2), (k2 - k0) * BLOCK
-        low, high = first_query(k2, offset, causal, window) - t, queries_end(k2 + rows, t + n, offset, causal, window) - t
-        for p in range(0, n, PANEL):
-            if low >= p + PANEL or high <= p:
-                for row in range((rows + 1) // 2):
-                    for i in range(2 * PANEL):
-                        turned_slopes[share, at + row * 2 * BLOCK + 2 * p + i] = 0
-            else:
-                product((D + 1) // 2, keys, share * keys.shape[1] + (k2 - k0) * filled(D), filled(D), 2, turned,
-                        share * turned.shape[1] + p * filled(D), 2 * PANEL, scores, share * scores.shape[1], PANEL, rows, PANEL, 0)
-                product((V + 1) // 2, values, share * values.shape[1] + (k2 - k0) * filled(V), filled(V), 2, turned_dout,
-                        share * turned_dout.shape[1] + p * filled(V), 2 * PANEL, grads, share * grads.shape[1], PANEL, rows, PANEL,
-                        0)
-                for row in range(rows):
-                    first = first_query(k2 + row, offset, causal, window) - t - p
-                    last = queries_end(k2 + row + 1, t + n, offset, causal, window) - t - p
-                    if mask.shape[0] > 0 and mask[b, k2 + row] == ZERO:
-                        last = 0
-                    probabilities(scores, grads, share, row, first, last, scale, lses, deltas, p)
-                round_tile(scores, grads, share, rows, probs, slopes, turned_slopes, at + p)
+def score_gradients(mask, b, k0, k2, k3, D, V, t, n, scale, causal, window, offset, turned, turned_dout, keys, values, scores,
+                    grads, probs, slopes, turned_slopes, lses, deltas, share):
+    """probs = p^T and slopes = scale ds^T for keys k2 to k3, of a tile, of those packed from k0 on, and the block's queries."""
+    rows, at = k3 - k2, (k2 - k0) * BLOCK
+    low, high = first_query(k2, offset, causal, window) - t, queries_end(k3, t + n, offset, causal, window) - t
+    keys_at = share * keys.shape[1] + (k2 - k0) * filled(D)
+    values_at = share * values.shape[1] + (k2 - k0) * filled(V)
+    for p in range(0, n, PANEL):
+        if low >= p + PANEL or high <= p:
+            for row in range((rows + 1) // 2):
+                for i in range(2 * PANEL):
+                    turned_slopes[share, at + row * 2 * BLOCK + 2 * p + i] = 0
+        else:
+            product((D + 1) // 2, keys, keys_at, filled(D), 2, turned, share * turned.shape[1] + p * filled(D), 2 * PANEL, scores,
+                    share * scores.shape[1], PANEL, rows, PANEL, 0)
+            product((V + 1) // 2, values, values_at, filled(V), 2, turned_dout, share * turned_dout.shape[1] + p * filled(V),
+                    2 * PANEL, grads, share * grads.shape[1], PANEL, rows, PANEL, 0)
+            for row in range(rows):
+                first = first_query(k2 + row, offset, causal, window) - t - p
+                last = queries_end(k2 + row + 1, t + n, offset, causal, window) - t - p
+                if mask.shape[0] > 0 and mask[b, k2 + row] == ZERO:
+                    last = 0
+                probabilities(scores, grads, share, row, first, last, scale, lses, deltas, p)
+            round_tile(scores, grads, share, rows, probs, slopes, turned_slopes, at + p)
 
 
 @helper
@@ -303,6 +321,8 @@ def backward_of_keys(b, h0, h1, s0, s1, dout, out, lse, q, k, v, mask, k_head, v
                 pack_pairs(q, q_at, A * D, n, D, query_pairs, share * query_pairs.shape[1])
                 pack_pairs(dout, dout_at, H * V, n, V, dout_pairs, share * dout_pairs.shape[1])
                 prepare_queries(dout, out, lse, scale, b, t, h, n, lses, deltas, share)
+                next_t, next_h = (t + BLOCK, h) if t + BLOCK < T else (0, h + 1)
+                next_q, next_dout = ((b * T + next_t) * A + next_h) * D, ((b * T + next_t) * H + next_h) * V
                 steps = (high - low + BACK_KEYS - 1) // BACK_KEYS
                 size = ((high - low + steps - 1) // steps + TILE - 1) // TILE * TILE
                 for k0 in range(low, high, size):
@@ -311,8 +331,18 @@ def backward_of_keys(b, h0, h1, s0, s1, dout, out, lse, q, k, v, mask, k_head, v
                     pack_rows(k, k_at, E * D, k1 - k0, D, keys, share * keys.shape[1])
                     pack_pairs(k, k_at, E * D, k1 - k0, D, key_pairs, share * key_pairs.shape[1])
                     pack_rows(v, v_at, L * V, k1 - k0, V, values, share * values.shape[1])
-                    score_gradients(mask, b, k0, k1, D, V, t, n, scale, causal, window, offset, turned, turned_dout, keys, values,
-                                    scores, grads, probs, slopes, turned_slopes, lses, deltas, share)
+                    row, head = (k1, 0) if k1 < high else (0, 1)        # behind the last key, the next head's will be packed
+                    k_at, v_at = ((b * S + row) * E + k_head + head) * D, ((b * S + row) * L + v_head + head) * V
+                    for k2 in range(k0, k1, TILE):
+                        k3 = min(k2 + TILE, k1)
+                        ask(k, k_at, E * D, k2 - k0, k3 - k0, D)
+                        ask(v, v_at, L * V, k2 - k0, k3 - k0, V)
+                        first, stop = BLOCK * (k2 - low) // (high - low), BLOCK * (k3 - low) // (high - low)
+                        ask(q, next_q, A * D, first, stop, D)
+                        ask(dout, next_dout, H * V, first, stop, V)
+                        ask(out, next_dout, H * V, first, stop, V)
+                        score_gradients(mask, b, k0, k2, k3, D, V, t, n, scale, causal, window, offset, turned, turned_dout, keys,
+                                        values, scores, grads, probs, slopes, turned_slopes, lses, deltas, share)
                     add_to_keys(probs, k0, k1, t, n, offset, causal, window, dout_pairs, dv,
                                 (b * S + k0) * dv_row + dv_head * V, dv_row, V, share)
                     add_to_keys(slopes, k0, k1, t, n, offset, causal, window, query_pairs, dk,
