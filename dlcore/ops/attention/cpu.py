@@ -10,7 +10,7 @@ the shape fixes.  Each share has scratch of its own; a run of shares uses that o
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.ops.attention import FEW, FLOPS, OPTIONS, READS, bf16  # noqa: F401  (bf16 registers its kernels)
+from dlcore.ops.attention import FEW, FLOPS, OPTIONS, READS, bf16, bf16_backward  # noqa: F401  (the latter register kernels)
 from dlcore.ops.attention.seen import (
     BLOCK,
     QUERIES,

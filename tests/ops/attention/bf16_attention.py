@@ -10,13 +10,24 @@ from dlcore.graph import plan
 from dlcore.ops.attention import ref
 from dlcore.ops.attention.ref import case, packed
 
-ROUGH = {"blocks", "many-blocks", "windows", "wide", "span"}        # what sees several blocks of keys
 CASES = [
-    *ref.CASES, case("odd", 3, 131, 133, 3, 3, 33, 35, window=40), case("panels", 2, 70, 200, 4, 2, 64, causal=True),
-    case("windows", 2, 140, 600, 4, 2, 64, causal=True, window=333, masked=True),
-    case("wide", 1, 70, 300, 2, 1, 200, 256, causal=True),
-    case("span", 4, 530, 530, 8, 2, 6, causal=True), packed("packed-odd", 2, 131, 8, 4, 35, causal=True, masked=True),
+    case("causal", 2, 37, 37, 4, 4, 40, causal=True), case("cross", 2, 9, 30, 3, 3, 33), case("two", 1, 2, 2, 1, 1, 32),
+    case("queries-after-keys", 3, 5, 41, 3, 3, 32, causal=True), case("more-queries-than-keys", 2, 40, 7, 4, 4, 48, causal=True),
+    case("padding", 3, 13, 45, 3, 3, 37, masked=True), case("padding-causal", 3, 33, 33, 3, 3, 48, masked=True, causal=True),
+    case("window", 2, 75, 75, 4, 4, 32, window=9), case("window-causal", 2, 75, 75, 4, 4, 32, window=20, causal=True),
+    case("window-few-heads", 1, 140, 150, 1, 1, 32, window=33, causal=True, masked=True),
+    case("grouped", 2, 21, 21, 6, 2, 64, causal=True), case("one-key-head", 2, 50, 50, 4, 1, 36, causal=True),
+    case("other-values", 3, 20, 25, 3, 3, 32, 20), case("scaled", 2, 12, 12, 4, 4, 32, scale=0.7),
+    case("odd", 3, 131, 133, 3, 3, 33, 35, window=40), case("panels", 2, 70, 200, 4, 2, 64, causal=True),
+    packed("packed", 3, 35, 3, 3, 32, causal=True), packed("packed-few", 1, 35, 2, 2, 40, causal=True),
+    packed("packed-grouped", 4, 40, 4, 2, 32, masked=True), packed("packed-window", 4, 133, 2, 2, 34, window=11),
+    packed("packed-odd", 2, 131, 8, 4, 35, causal=True, masked=True),
 ]
+ROUGH = [                                                           # what sees several blocks of keys
+    case("windows", 2, 140, 600, 4, 2, 64, causal=True, window=333, masked=True),
+    case("wide", 1, 70, 300, 2, 1, 200, 256, causal=True), case("span", 4, 530, 530, 8, 2, 32, causal=True),
+]
+FLOAT = [case("small-heads", 2, 20, 20, 4, 4, 31, causal=True), case("one-query", 2, 1, 20, 4, 4, 64)]     # what is float32 forward
 
 
 def rounded(x: np.ndarray) -> np.ndarray:
@@ -94,8 +105,14 @@ def nan(c: ref.Case) -> bool:
     return bool((np.isnan(instance["out0"][0]).any(-1) == seen).all() and not np.isnan(instance["out0"][1:]).any())
 
 
+def forward_kernels(c: ref.Case) -> list[str]:
+    made = build("attention", c, trained=False, precision="bf16")
+    return [str(row["kernel"]) for row in plan(made.graph, outputs_of(made)).table()]
+
+
 def main() -> None:
-    print(json.dumps({c.id: measure(c) for c in CASES}))
+    found = {c.id: measure(c) for c in (*CASES, *ROUGH)}
+    print(json.dumps({"bf16": found, "float32": [forward_kernels(c) for c in FLOAT]}))
 
 
 if __name__ == "__main__":

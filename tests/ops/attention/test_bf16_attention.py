@@ -20,7 +20,7 @@ TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
+def everything() -> dict:
     """`bf16_attention` in a process of its own, for the level is chosen when kernels are first asked for."""
     path = os.pathsep.join([str(Path(dlcore.__file__).parents[1]), str(TESTS)])
     done = subprocess.run([sys.executable, bf16_attention.__file__], capture_output=True, text=True, timeout=300,
@@ -31,12 +31,22 @@ def found() -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.fixture
+def found(everything) -> dict:
+    return everything["bf16"]
+
+
 def test_attention_of_rounded_operands(found):
-    assert not {name: r["error"] for name, r in found.items() if not r["error"] < (4e-3 if name in bf16_attention.ROUGH else 4e-4)}
+    allowed = {c.id: 4e-4 for c in bf16_attention.CASES} | {c.id: 4e-3 for c in bf16_attention.ROUGH}
+    assert not {name: r["error"] for name, r in found.items() if not r["error"] < allowed[name]}
 
 
 def test_bf16_kernels_were_used(found):
     assert all(sum("attention" in kernel and "bf16" in kernel for kernel in r["kernels"]) == 2 for r in found.values())
+
+
+def test_what_bf16_does_not_pay_for_stays_float32(everything):
+    assert everything["float32"] == [["attention_blocks[f32]"]] * 2
 
 
 def test_threads_do_not_matter(found):
