@@ -78,30 +78,28 @@ def columns_helper(added, new, near, middle, panel):
     """helper(k0, k1, j0, j1, a, b, out, at): elements `at` and on of `out`, of row m those m * N further on, += a b, of rows k0 to
     k1 and columns j0 to j1 of b[K, N].
 
-    A large matrix is read row by row for the first row of a, with the sums in the first-level cache: one stretch of memory, in order.
-    For what follows some rows of b are near, and sums stay in registers; so they do for a small matrix."""
+    Whole rows of a large matrix are read for one row of a in the order in which they lie, with the sums in the first-level cache.
+    Otherwise some rows at a time are, with sums in registers: a small matrix may be near, and more rows of a find these near."""
     @helper
     def columns(k0, k1, j0, j1, a, b, out, at):
         M, (K, N), wide = a.shape[0], b.shape, WIDE * LANES
-        first = 1 if K * N > NEAR else 0
-        for left in range(j0, j1, BESIDE):
-            right = min(left + BESIDE, j1)
-            for k in range(k0, k1, DEEP):
-                size, j = min(DEEP, k1 - k), left
-                for row in range(k, k + size * first):
-                    added(right - left, a, row, b, row * N + left, out, at + left)
-                while j < right and first < M:
-                    n = wide if right - j >= wide else wide // 2 if right - j >= wide // 2 else PANEL
-                    for m in range(first, M):
-                        if n < wide // 2:
-                            panel(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, min(n, right - j))
-                        elif n < wide:
-                            middle(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
-                        elif m > 0:
-                            near(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
-                        else:
-                            new(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
-                    j += n
+        streamed = M == 1 and K * N > NEAR and j1 - j0 == N and N <= BESIDE
+        for k in range(k0, k1 if streamed else k0):
+            added(N, a, k, b, k * N, out, at)
+        for k in range(k1 if streamed else k0, k1, DEEP):
+            size, j = min(DEEP, k1 - k), j0
+            while j < j1:
+                n = wide if j1 - j >= wide else wide // 2 if j1 - j >= wide // 2 else PANEL
+                for m in range(M):
+                    if n < wide // 2:
+                        panel(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, min(n, j1 - j))
+                    elif n < wide:
+                        middle(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
+                    elif m > 0:
+                        near(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
+                    else:
+                        new(size, a, m * K + k, b, k * N + j, N, out, at + m * N + j, n)
+                j += n
     return columns
 
 
@@ -112,12 +110,15 @@ def rows_helper(new, near, single):
     @helper
     def rows(begin, end, a, b, out):
         (M, K), N = a.shape, b.shape[0]
-        first = 1 if K * N > NEAR else 0
         for n in range(begin * ROWS, min(end * ROWS, N), ROWS):
-            whole = n + ROWS <= N
-            for m in range(M):
-                if not whole or m < first:
-                    for i in range(n, min(n + ROWS, N)):
+            first = 0
+            if K * N > NEAR and n + ROWS <= N:
+                first = 1
+                for i in range(n, n + ROWS):
+                    single(K, a, 0, b, i * K, out, i)
+            for m in range(first, M):
+                if n + ROWS > N:
+                    for i in range(n, N):
                         single(K, a, m * K, b, i * K, out, m * N + i)
                 elif m > 0:
                     near(K, a, m * K, b, n * K, out, m * N + n)
