@@ -60,14 +60,17 @@ class WeightStore:
         self.parameters.freeze()
         self.reserve(self.parameters.sizes)
         self.variables += new
+        freed = 0                       # since it was last returned, so that new weights are not in memory twice
         for v in new:
             view = self.view(v.key)
             view[...] = v.value
             v.value, v.store = view, self
+            freed += view.nbytes
+            if freed > LARGE:
+                return_freed()
+                freed = 0
         if new:
             self.changed()
-        if sum(self.view(v.key).nbytes for v in new) > LARGE:
-            return_freed()
 
     def _unique(self, path: str) -> str:
         name, n = path, 1

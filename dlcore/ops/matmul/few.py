@@ -14,13 +14,15 @@ from dlcore.compiler.language import call, constant, helper, kernel
 from dlcore.compiler.simd import bf16_from_float
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
-from dlcore.ops.matmul.streams import column_stream, row_stream
+from dlcore.ops.matmul.streams import added_stream, column_stream, row_stream
 
 PANEL, LANES = constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
 WIDE = 4 * VECTORS * (2 if LANES == 16 else 1)      # registers of sums side by side: half of those that there are
 DEEP = 4                                            # rows of b[K, N] that are used for every row of a while they are near
 ROWS = 4                                            # of b[N, K] at a time
+NEAR = 1 << 18                                      # elements of a matrix that may be in the second-level cache
+BESIDE = 4096                                       # columns whose sums are in the first-level cache
 PARTS = 8                                           # of K, whose sums are kept apart
 LEVEL = ("v4_bf16",)
 ZERO = np.float32(0)
@@ -31,14 +33,16 @@ middle_new = column_stream("middle_new", WIDE // 2, LANES)
 panel_new = column_stream("panel_new", VECTORS, LANES, edge=True)
 rows_new = row_stream("rows_new", ROWS, LANES)
 rows_near = row_stream("rows_near", ROWS, LANES, ask=False)
-row_new = row_stream("row_new", 1, LANES)
+row_new = row_stream("row_new", 1, LANES, ask=False)
+row_added = added_stream("row_added", LANES)
 half_wide_new = column_stream("half_wide_new", WIDE, LANES, half=True)
 half_wide_near = column_stream("half_wide_near", WIDE, LANES, half=True, ask=False)
 half_middle_new = column_stream("half_middle_new", WIDE // 2, LANES, half=True)
 half_panel_new = column_stream("half_panel_new", VECTORS, LANES, half=True, edge=True)
 half_rows_new = row_stream("half_rows_new", ROWS, LANES, half=True)
 half_rows_near = row_stream("half_rows_near", ROWS, LANES, half=True, ask=False)
-half_row_new = row_stream("half_row_new", 1, LANES, half=True)
+half_row_new = row_stream("half_row_new", 1, LANES, half=True, ask=False)
+half_row_added = added_stream("half_row_added", LANES, half=True)
 
 
 @helper
@@ -70,13 +74,19 @@ def finish(out, j, j1, activation, parameter):
         activate(out, 0, out.shape[0], j, j1 - j, activation, parameter)
 
 
-def columns_helper(new, near, middle, panel):
+def columns_helper(added, new, near, middle, panel):
     """helper(k0, k1, j0, j1, a, b, out, at): elements `at` and on of `out`, of row m those m * N further on, += a b, of rows k0 to
-    k1 and columns j0 to j1 of b[K, N].  Some rows at a time, whole: what lies behind each other in memory is read so."""
+    k1 and columns j0 to j1 of b[K, N].
+
+    Whole rows of a large matrix are read for one row of a in the order in which they lie, with the sums in the first-level cache.
+    Otherwise some rows at a time are, with sums in registers: a small matrix may be near, and more rows of a find these near."""
     @helper
     def columns(k0, k1, j0, j1, a, b, out, at):
         M, (K, N), wide = a.shape[0], b.shape, WIDE * LANES
-        for k in range(k0, k1, DEEP):
+        streamed = M == 1 and K * N > NEAR and j1 - j0 == N and N <= BESIDE
+        for k in range(k0, k1 if streamed else k0):
+            added(N, a, k, b, k * N, out, at)
+        for k in range(k1 if streamed else k0, k1, DEEP):
             size, j = min(DEEP, k1 - k), j0
             while j < j1:
                 n = wide if j1 - j >= wide else wide // 2 if j1 - j >= wide // 2 else PANEL
@@ -94,12 +104,19 @@ def columns_helper(new, near, middle, panel):
 
 
 def rows_helper(new, near, single):
-    """helper(begin, end, a, b, out): out += a b^T for blocks begin to end of ROWS rows of b[N, K]."""
+    """helper(begin, end, a, b, out): out += a b^T for blocks begin to end of ROWS rows of b[N, K].
+
+    Rows of a large matrix one by one for the first row of a, in the order in which they lie; for what follows they are near."""
     @helper
     def rows(begin, end, a, b, out):
         (M, K), N = a.shape, b.shape[0]
         for n in range(begin * ROWS, min(end * ROWS, N), ROWS):
-            for m in range(M):
+            first = 0
+            if K * N > NEAR and n + ROWS <= N:
+                first = 1
+                for i in range(n, n + ROWS):
+                    single(K, a, 0, b, i * K, out, i)
+            for m in range(first, M):
                 if n + ROWS > N:
                     for i in range(n, N):
                         single(K, a, m * K, b, i * K, out, m * N + i)
@@ -110,9 +127,9 @@ def rows_helper(new, near, single):
     return rows
 
 
-columns = columns_helper(wide_new, wide_near, middle_new, panel_new)
+columns = columns_helper(row_added, wide_new, wide_near, middle_new, panel_new)
 rows = rows_helper(rows_new, rows_near, row_new)
-half_columns = columns_helper(half_wide_new, half_wide_near, half_middle_new, half_panel_new)
+half_columns = columns_helper(half_row_added, half_wide_new, half_wide_near, half_middle_new, half_panel_new)
 half_rows = rows_helper(half_rows_new, half_rows_near, half_row_new)
 
 FLOPS, PANELS, BLOCKS = "2 * M * N * K", "ceil(N / PANEL)", f"ceil(N / {ROWS})"

@@ -17,6 +17,7 @@ from dlcore.compiler.language import intrinsic
 from dlcore.ops.matmul.tiles import I16, I32, I64, Vectors, element_pointer
 
 AHEAD = 4                           # rows of b[K, N] that are asked for before they are read
+UNROLL = 8                          # vectors of a row that are added without a jump
 LINE = 64                           # bytes of a cache line
 LONG, STEP = 4096, 1024             # of rows of b[N, K] longer than LONG not the next rows, but what is STEP elements further on
 
@@ -29,6 +30,15 @@ void {name}(int64_t depth, const float *a, int64_t a_at, const {type} *b, int64_
             {read}
             c[c_at + j] += a[a_at + k] * x;
         }}
+}}
+"""
+C_ADDED = """
+void {name}(int64_t n, const float *a, int64_t a_at, const {type} *b, int64_t b_at, float *c, int64_t c_at)
+{{
+    for (int64_t j = 0; j < n; j++) {{
+        {read}
+        c[c_at + j] += a[a_at] * x;
+    }}
 }}
 """
 C_ROWS = """
@@ -131,6 +141,40 @@ def column_stream(name: str, vectors: int, lanes: int, half: bool = False, edge:
                 v.store(total, v.at(c, j), mask)
             return context.get_dummy_value()
         return types.void(i8, a, i8, b, i8, i8, c, i8, i8), generate
+    return stream
+
+
+def added_stream(name: str, lanes: int, half: bool = False) -> Any:
+    """An intrinsic name(n, a, a_at, b, b_at, c, c_at): c[c_at + j] += a[a_at] b[b_at + j] for j below n.
+
+    So a matrix is read in the order in which it lies, which the processor sees by itself: nothing is asked for."""
+    @intrinsic(c=c_text(C_ADDED, "b_at + j", half, name=name), name=name)
+    def stream(typing, n, a, a_at, b, b_at, c, c_at):
+        i8 = types.int64
+
+        def generate(context, builder, signature, arguments):
+            n, a, a_at, b, b_at, c, c_at = arguments
+            v = Stream(builder, context.get_data_type(signature.args[5].dtype), lanes)
+            a, b, c = (element_pointer(context, builder, signature.args[i], array, at)
+                       for i, array, at in ((1, a, a_at), (3, b, b_at), (5, c, c_at)))
+            factor = v.splat(builder.load(a))
+
+            def some(vectors, mask=None):
+                def step(state):
+                    b, c = state
+                    sums = [v.multiply_add(factor, v.columns(v.at(b, j), mask), v.load(v.at(c, j), mask))
+                            for j in range(0, vectors * lanes, lanes)]
+                    for j, total in enumerate(sums):
+                        v.store(total, v.at(c, j * lanes), mask)
+                    return [v.at(b, vectors * lanes), v.at(c, vectors * lanes)]
+                return step
+
+            number, block = ir.Constant(I64, lanes), ir.Constant(I64, UNROLL * lanes)
+            state = v.repeated(builder.sdiv(n, block), [b, c], some(UNROLL))
+            state = v.repeated(builder.sdiv(builder.srem(n, block), number), state, some(1))
+            some(1, v.inside(builder.srem(n, number)))(state)
+            return context.get_dummy_value()
+        return types.void(i8, a, i8, b, i8, c, i8), generate
     return stream
 
 
