@@ -300,6 +300,7 @@ def dense_halves(x, weight, halves, begin, end):
 DIRECT = "M <= 8 or K * N <= 131072 or (N <= 256 and K * N <= 262144)"      # rows of b that are long lie badly for a tile
 FEW = "M == 1 or (M <= 16 and K * N > 262144)"                               # the matrix, read once, is what takes the time
 HALVED = "8 < M and 8 * M <= K and K * N >= 131072"                         # where the weights are most of what is read
+TRAINED = "8 < M and 2 * M <= K and K * N >= 16384"                         # where the update writes what was read
 lowered("matmul_nn", "few_nn(a, b -> out)", when=FEW)
 lowered("matmul_nn", "multiply_nn(a, b -> out)", when=DIRECT)
 lowered("matmul_nn", "blocked_nn(a, b -> out)")
@@ -313,6 +314,9 @@ lowered("dense_forward", "few_parts(x, weight -> parts)", "parts_sum(parts, bias
 lowered("dense_forward", "few_dense(x, weight, bias, activation, parameter -> out)", when=FEW)
 lowered("dense_forward", "dense_halves(x, weight -> halves)", "parts_sum(halves, bias, activation, parameter -> out)",
         when=f"({DIRECT}) and {HALVED}")
+lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT, held="weight")
+lowered("dense_forward", "dense_halves(x, weight -> halves)", "parts_sum(halves, bias, activation, parameter -> out)",
+        when=f"({DIRECT}) and {TRAINED}")
 lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT)
 lowered("dense_forward", "dense_blocked(x, weight, bias, activation, parameter -> out)")
 
