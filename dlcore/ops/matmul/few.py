@@ -14,6 +14,7 @@ from dlcore.compiler.language import call, constant, helper, kernel
 from dlcore.compiler.simd import ask_to_read, bf16_from_float
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
+from dlcore.ops.matmul.rows import first_row
 from dlcore.ops.matmul.streams import column_stream, row_stream
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
@@ -191,10 +192,10 @@ def parts_sum(parts, bias, activation, parameter, out, begin, end):
         last = inside if whole > 0 else min(inside, first + end - begin)
         outer1 = outer + max(whole, 1)
         if blocks >= panels:
-            sum_columns(parts, bias, activation, parameter, out, outer * TILE, min(outer1 * TILE, M), first * PANEL,
+            sum_columns(parts, bias, activation, parameter, out, first_row(outer, M), first_row(outer1, M), first * PANEL,
                         min(last * PANEL, N))
         else:
-            sum_columns(parts, bias, activation, parameter, out, first * TILE, min(last * TILE, M), outer * PANEL,
+            sum_columns(parts, bias, activation, parameter, out, first_row(first, M), first_row(last, M), outer * PANEL,
                         min(outer1 * PANEL, N))
         begin += (outer1 - outer - 1) * inside + last - first
 
