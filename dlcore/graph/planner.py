@@ -6,6 +6,7 @@ Compiled by Cython in pure-Python mode; the source runs uncompiled too.  The ste
 """
 from __future__ import annotations
 
+import gc
 import time
 from array import array
 
@@ -39,6 +40,16 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, l
                up) -> (ids, rows, count) is what `updates` finds in `graph.rows`, by the table's name
     table      kernels; by default those of the device that `set_device` chose
     Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
+    collecting = gc.isenabled()         # tens of thousands of objects are made, nearly all of them live until the end:
+    gc.disable()                        # looking through them, and all others of the process, takes as long as planning
+    try:
+        return _plan(graph, outputs, gradients, seeds, updates, table, lookups)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _plan(graph, outputs, gradients, seeds, updates, table, lookups):
     clock = [time.perf_counter()]
     device = device_of(table if table is not None else device_table(graph.wide))
     kept = _state(graph)
