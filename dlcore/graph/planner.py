@@ -344,7 +344,9 @@ class Planner:
 
     # ---- steps ------------------------------------------------------------------------------------------------------
     def emit(self):
-        facts = {}
+        facts = self.device.facts
+        if len(facts) > 4096:
+            facts.clear()
         steps = [self.step(c, group, facts) for c, group in zip(self.order, self.groups)]
         outputs = {name: self.pointer(t) for name, t in self.outputs.items()}
         leaves = {name: self.pointer(t) for name, t in self.graph.leaves.items() if id(t) in self.places}
@@ -362,14 +364,14 @@ class Planner:
         dtypes = spec.key(c.bound, self.graph.wide)
         key = id(c.dims), dtypes, declaration.name
         known = facts.get(key)
-        if known is None:               # calls of equal shapes share their sizes
-            dims = c.dims
+        dims = c.dims
+        if known is None or known[3] is not dims:       # calls of equal shapes share their sizes
             if not self.device.table.has(declaration.name, dtypes):
                 raise DeviceError(f"there is no kernel for the call {declaration.name}",
                                   where=f"layer {c.scope}" if c.scope else c.label, expected=declaration.text, got=dtypes,
                                   hint="build the kernels: python -m dlcore.compiler")
             known = facts[key] = (tuple([dims.get(s, 0) for s in spec.symbols(self.device.constants)]),
-                                  spec.value(spec.extent, dims), spec.value(spec.flops, dims))
+                                  spec.value(spec.extent, dims), spec.value(spec.flops, dims), dims)
         arrays, add, unread = [], [], self.absent
         for item in spec.arrays:
             t = c.tensors.get(item.name)
@@ -381,7 +383,7 @@ class Planner:
                 add.append(1 if (id(c), item.name) in self.add else 2 if lies else 0)
         scalars = tuple([c.scalars[i.name] for i in spec.scalars]) if c.scalars else ()
         label = f"{c.scope}/{c.label}" if c.scope else c.label
-        dims, extent, flops = known
+        dims, extent, flops, _ = known
         return Step(declaration.name, dtypes, spec, extent, spec.grid, dims, tuple(arrays), scalars, tuple(add), c.segment, group,
                     flops, label)
 
