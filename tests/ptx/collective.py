@@ -71,6 +71,22 @@ def _vote(kernel: Kernel, i: Instruction) -> Any:
     return act
 
 
+def _meet(kernel: Kernel, i: Instruction) -> Any:
+    """bar.warp.sync: all lanes that are named come to it, and then see what the others wrote."""
+    if "warp" not in i.words:
+        return None
+    members = _reader(kernel, i.operands[0], np.uint32)
+
+    def act(machine: Any, mask: Any) -> None:
+        named = _check_members(machine, members(machine), mask)
+        here = np.ones(machine.T, bool) if mask is None else mask
+        if not (named >> machine.lane & np.uint32(1))[here].all():
+            raise PtxError("a lane comes to a barrier of its warp that does not name it")
+        machine.meet(mask)
+
+    return act
+
+
 def _active(kernel: Kernel, i: Instruction) -> Any:
     def act(machine: Any, mask: Any) -> None:
         here = np.ones(machine.T, bool) if mask is None else mask
@@ -94,7 +110,7 @@ def _load_matrices(kernel: Kernel, i: Instruction) -> Any:
         rows = np.zeros(machine.T, bool)
         rows[lanes] = True
         threads, memory, at, _ = machine.places(address(machine), "shared", rows, 16)
-        machine.touched("shared", at, 16, threads, None, None)
+        machine.touched("shared", at, 16, threads, None, None, together=True)
         tiles = memory.view(np.uint16)[(at[:, None] >> 1) + np.arange(8)].reshape(warps.size, count, 8, 8)
         tiles = tiles.transpose(0, 1, 3, 2) if turned else tiles
         pairs = tiles[..., 0::2].astype(np.uint32) | tiles[..., 1::2].astype(np.uint32) << np.uint32(16)
@@ -179,6 +195,8 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
                 continue
             threads, _, place, _ = machine.places(to(machine), "shared", some, width)
             at = np.full(threads.size, NOTHING)
+            if empty and (machine.whole(source(machine))[threads] % np.uint64(width) != 0).any():
+                raise PtxError(f"a misaligned address of {width} bytes, none of which is copied")
             if not empty:
                 _, _, at, _ = machine.places(source(machine), "global", some, width)
                 machine.touched("global", at, width, threads, None, None)
@@ -213,5 +231,6 @@ def _wait(machine: Any, mask: Any, left: int) -> None:
 
 
 MAKERS: dict[str, Callable[[Kernel, Instruction], Any]] = {
+    "bar": _meet, "barrier": _meet,
     "shfl": _shuffle, "vote": _vote, "activemask": _active, "ldmatrix": _load_matrices, "mma": _multiply_matrices, "cp": _copy,
 }  # fmt: skip
