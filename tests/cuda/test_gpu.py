@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import os
+import sys
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +23,27 @@ from dlcore.ops import conv2d, matmul
 from dlcore.ops.conv2d.ref import conv2d as conv2d_ref
 from dlcore.runtime import cuda_device, set_device
 from dlcore.runtime.cuda_table import cuda_table
+
+SECONDS = 60  # that a case on a GPU may take
+
+
+@contextmanager
+def gpu(request):
+    """Computing on the GPU.  A kernel that never ends, or after which the GPU refuses everything, ends the process: under
+    pytest-xdist the other cases go on in a new one."""
+    faulthandler.dump_traceback_later(SECONDS, exit=True, file=2)
+    set_device("cuda")
+    try:
+        yield
+    except DeviceError as fault:
+        if "process must be started again" in fault.hint and "PYTEST_XDIST_WORKER" in os.environ:
+            request.config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
+            print(f"{request.node.name}: {fault}", file=sys.stderr, flush=True)
+            os._exit(3)
+        raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        set_device("cpu")
 
 
 def reason() -> str:
@@ -70,16 +95,13 @@ def large_product(form: str) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
 
 
 @pytest.mark.parametrize("precision, form", large_on_gpu())
-def test_large_products(precision, form):
+def test_large_products(precision, form, request):
     """Those that only large sizes take: in stages of copies, by wgmma on Hopper, in three parts, in parts of K."""
-    set_device("cuda")
-    try:
-        values, op, wanted = large_product(form)
+    values, op, wanted = large_product(form)
+    with gpu(request):
         graph = Graph(precision=precision)
         out = op(*(graph.input(name, *v.shape) for name, v in values.items()))
         (found,) = plan(graph, {"out": out}).bind().call(tuple(values.values()))
-    finally:
-        set_device("cpu")
     assert np.linalg.norm(found - wanted) < LIMIT[precision] * np.linalg.norm(wanted)
 
 
@@ -113,12 +135,9 @@ def check(room, case) -> None:
 
 
 @pytest.mark.parametrize("room, case", on_gpu())
-def test_values_and_gradients(room, case):
-    set_device("cuda")
-    try:
+def test_values_and_gradients(room, case, request):
+    with gpu(request):
         check(room, case)
-    finally:
-        set_device("cpu")
 
 
 FEW = {"matmul": 1, "layernorm": 2, "softmax_cross_entropy": 2, "embedding": 1}
