@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from optim.test_sparse import RULES, Rows, V, batch, dense
-from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, MARK, RECORD, REPLAY, SYNC, WAIT, FakeDriver, build
+from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, MARK, RECORD, REPLAY, SYNC, WAIT
 
 import dlcore
 from dlcore.cli import profile
@@ -17,26 +17,7 @@ from dlcore.errors import DeviceError, UsageError
 from dlcore.graph import Graph, plan
 from dlcore.ops import matmul, relu
 from dlcore.optim import SGD
-from dlcore.runtime import cuda_device, cuda_table, device, device_reason, set_device
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("driver"))
-
-
-@pytest.fixture
-def driver(library, monkeypatch):
-    """A fake driver in the place of libcuda, and the processor chosen again afterwards."""
-    monkeypatch.setenv("DLCORE_CUDA_DRIVER", str(library))
-    monkeypatch.setattr(cuda_device, "_devices", {})
-    fake = FakeDriver(library)
-    fake.setup()
-    yield fake
-    set_device("cpu")
-    cuda_device._devices.clear()
-    gc.collect()
-    assert fake.problem is None
+from dlcore.runtime import cuda_device, device, device_reason, set_device
 
 
 def network():
@@ -333,76 +314,6 @@ def test_a_lost_device(driver):
         instance.run()
     driver.library.fake_fail(0)
     assert "CUDA_ERROR_LAUNCH_FAILED" in caught.value.got and "started again" in caught.value.hint
-
-
-def recurrent():
-    """An LSTM of 66 units, whose kernels have clusters on Hopper: (what it gives, what is right)."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((1, 3, 4)).astype(np.float32)
-
-    def run(where):
-        set_device(where)
-        return dlcore.Sequential([dlcore.layers.LSTM(66)], seed=1).predict(x)
-
-    return run("cuda"), run("cpu")
-
-
-@pytest.mark.parametrize("most, variables, arch", [
-    (16, {}, "sm_90a"), (0, {}, ""), (-1, {}, "sm_90a"), (16, {"DLCORE_CUDA_COMMON": "gru_*, lstm_*"}, ""),
-], ids=["room", "no room", "not said", "told"])  # fmt: skip
-def test_clusters_that_find_no_room(driver, monkeypatch, most, variables, arch):
-    """The code of all GPUs takes the place of that with clusters, and is launched in its own way."""
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    driver.library.fake_clusters(most)
-    found, wanted = recurrent()
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6)
-    assert driver.symbols[-1] == ("dl_lstm_forward_128_f32", arch)
-
-
-def test_kernels_that_are_avoided(driver, monkeypatch):
-    """A call is then made of what it is made of where they do not serve; the list is read when the kernels' is."""
-    monkeypatch.setattr(cuda_table, "_tables", {})
-    monkeypatch.setenv("DLCORE_CUDA_AVOID", "lstm_forward_128,lstm_forward_256,lstm_forward_5*")
-    found, wanted = recurrent()
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-6)
-    assert driver.symbols[-1][0] == "dl_lstm_forward_f32"
-
-
-@pytest.mark.parametrize("singly, what", [("0", "recording a kernel"), ("1", "starting a step")])
-def test_a_kernel_that_fails_is_named(driver, monkeypatch, singly, what):
-    monkeypatch.setenv("DLCORE_CUDA_SINGLY", singly)
-    set_device("cuda")
-    graph = Graph()
-    instance = plan(graph, {"out": relu(matmul(graph.input("a", 8, 4), graph.input("b", 4, 8)))}).bind()
-    driver.library.fake_refuse(2)
-    with pytest.raises(DeviceError, match=f"{what}: dl_relu_forward_f32") as caught:
-        instance.run()
-    driver.library.fake_refuse(0)
-    assert "DLCORE_CUDA_COMMON" in caught.value.hint
-
-
-def test_launches_one_by_one(driver, monkeypatch):
-    """Without a graph, and with the same numbers."""
-    monkeypatch.setenv("DLCORE_CUDA_SINGLY", "1")
-    on_gpu, losses, _ = trained("cuda")
-    assert BEGIN not in driver.events and driver.events.count(SYNC) > driver.events.count(LAUNCH) > 0
-    expected, wanted, _ = trained("cpu")
-    np.testing.assert_allclose(losses, wanted, rtol=2e-5)
-    np.testing.assert_allclose(on_gpu, expected, rtol=0, atol=2e-5)
-
-
-def test_memory_is_freed_behind_copies(driver):
-    """Inputs that were sent ahead, and that no step took."""
-    set_device("cuda")
-    graph = Graph()
-    instance = plan(graph, {"out": relu(graph.input("x", 100))}).bind()
-    instance["x"][:] = 1
-    instance.send()
-    assert len(driver.queues[1]) == 2
-    del instance
-    gc.collect()
-    assert not driver.live and not driver.pinned and not driver.queues[1]
 
 
 def test_kernels_that_do_not_fit_the_gpu(driver):

@@ -180,6 +180,38 @@ def test_slices_of_a_warp_need_its_barrier(seed):
         product(replaced(cuda_table().ptx("matmul_nn"), r"bar\.warp\.sync[^;]*;", ""), 9, seed)
 
 
+MEET = "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;"
+CLUSTER = f"""
+ ld.param.u64 %rd2, [k_out]; mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; xor.b32 %r3, %r2, 1; shl.b32 %r4, %r1, 2;
+ mov.u32 %r5, s; add.u32 %r5, %r5, %r4; add.u32 %r8, %r2, 5; {MEET}
+ mapa.shared::cluster.u32 %r6, %r5, %r3; st.shared::cluster.u32 [%r6], %r8; {MEET}
+ ld.shared.u32 %r7, [%r5]; mad.lo.u32 %r9, %r2, 32, %r1; mul.wide.u32 %rd3, %r9, 4; add.s64 %rd4, %rd2, %rd3;
+ st.global.u32 [%rd4], %r7; ret;
+}}
+"""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_meets_before_and_behind_what_its_blocks_write_into_each_other(seed):
+    """Before, for a block may not have begun; behind, for it may have ended."""
+    head = HEAD.replace(")\n{", ")\n.explicitcluster .reqnctapercluster 2, 1, 1\n{")
+
+    def run(body):
+        memory = Memory(1 << 14)
+        target, out = memory.put(np.zeros(64, np.uint32))
+        launch(head + REGISTERS + body, 2, 32, [0, target], memory, seed)
+        return out.reshape(2, 32)
+
+    np.testing.assert_array_equal(run(CLUSTER), np.array([[6], [5]]).repeat(32, 1))
+    with pytest.raises(PtxError, match="may not have begun"):
+        run(CLUSTER.replace(MEET, "", 1))
+    last = CLUSTER.rindex(MEET)
+    with pytest.raises(PtxError, match="ends while others may reach|a race: shared byte"):
+        run(CLUSTER[:last] + CLUSTER[last + len(MEET):])
+    with pytest.raises(PtxError, match="ends while others may reach"):
+        run(CLUSTER[:last] + CLUSTER[last + len(MEET):].replace("ld.shared.u32 %r7, [%r5];", "mov.u32 %r7, 1;"))
+
+
 def test_a_barrier_in_divergent_code_never_completes():
     """Half of a warp at one barrier of the block, half at another: a GPU may wait for ever."""
     body = """

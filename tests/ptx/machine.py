@@ -79,6 +79,7 @@ class Machine:
         self.epoch = np.ones(blocks // self.cluster, np.int64)  # barriers that a block, or a cluster, has passed
         self.met = np.zeros(-(-T // 32), np.int64)  # barriers of its own that a warp has passed
         self.arrived = np.zeros(T, bool)  # at the cluster's barrier
+        self.visited, self.left = (np.zeros(blocks // self.cluster, np.int64) for _ in range(2))  # epochs, see `remote`
         self.identify()
         self.pc, self.status = np.zeros(T, np.int64), np.zeros(T, np.int8)
         self.uniform, self.steps = 0, 0
@@ -191,6 +192,10 @@ class Machine:
         else:
             self.pc[mask] = at + 1
         self.status[np.broadcast_to(taken, self.T)] = GONE
+        if self.cluster > 1:
+            here = np.unique(self.block_of[np.broadcast_to(taken, self.T)] // self.cluster)
+            self.left[here] = self.epoch[here]
+            self.check_visits(here)
         self.release()
         return -1, None
 
@@ -303,7 +308,13 @@ class Machine:
         return threads, self.shared if space == "shared" else self.local, owner * size + address, space
 
     def remote(self, threads: np.ndarray, address: np.ndarray, width: int) -> np.ndarray:
-        """Bytes of the shared memory of blocks of the same cluster, which must still be there."""
+        """Bytes of the shared memory of blocks of the same cluster, which must be there: the cluster has met before, and will meet
+        again before a thread leaves."""
+        here = np.unique(self.block_of[threads] // self.cluster)
+        if (self.epoch[here] == 1).any():
+            raise PtxError("shared memory of a block that may not have begun: the cluster has not met")
+        self.visited[here] = self.epoch[here]
+        self.check_visits(here)
         rank, byte = address // REMOTE - 1, address % REMOTE
         if (rank < 0).any() or (rank >= self.cluster).any() or (byte + width > self.shared_size).any():
             raise PtxError("an address of no block's shared memory in this cluster")
@@ -311,6 +322,10 @@ class Machine:
         if (self.status.reshape(self.blocks, -1)[block] == GONE).all(1).any():
             raise PtxError("shared memory of a block that is no more")
         return block * self.shared_size + byte
+
+    def check_visits(self, clusters: np.ndarray) -> None:
+        if (self.visited[clusters] == self.left[clusters])[self.left[clusters] > 0].any():
+            raise PtxError("a block ends while others may reach its shared memory: the cluster has not met behind them")
 
     def load(self, address: Any, space: str, kind: Any, count: int, mask: Any) -> list[np.ndarray]:
         size = np.dtype(kind).itemsize
