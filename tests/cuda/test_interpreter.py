@@ -126,8 +126,19 @@ def copied(body: str) -> bool:
 def test_copies_land_when_they_are_waited_for():
     assert copied(COPY)
     assert copied(COPY.replace("wait_group 1", "wait_group 0"))
-    assert not copied(COPY.replace("wait_group 1", "wait_group 2"))
-    assert not copied(COPY.replace("cp.async.wait_group 1;", ""))
+    for late in (COPY.replace("wait_group 1", "wait_group 2"), COPY.replace("cp.async.wait_group 1;", "")):
+        with pytest.raises(PtxError, match="while a copy is on its way"):
+            copied(late)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_copies_may_land_at_once(seed):
+    """What they overwrite has been read: the barrier that says so comes before they are begun."""
+    ptx = cuda_table().ptx("multiply_bf16_nn")
+    assert rounded_product(ptx, seed) == 0
+    early = replaced(ptx, r"(?s)(cp\.async\.wait_group 1;)\s*(bar\.sync\s+0;)(.*?)(ldmatrix)", r"\1\3\2 \4")
+    with pytest.raises(PtxError, match="a race: shared byte [0-9]+ is to be copied to"):
+        rounded_product(early, seed)
 
 
 def test_a_collective_in_divergent_code_never_completes():

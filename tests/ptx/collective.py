@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ptx import bulk
+from ptx.lanes import others
 from ptx.parse import Instruction, Kernel, PtxError
 
 NOTHING = -1  # in the place of a source: zeros are copied
@@ -194,6 +195,7 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
             if not some.any():
                 continue
             threads, _, place, _ = machine.places(to(machine), "shared", some, width)
+            _depart(machine, threads, place, width)
             at = np.full(threads.size, NOTHING)
             if empty and (machine.whole(source(machine))[threads] % np.uint64(width) != 0).any():
                 raise PtxError(f"a misaligned address of {width} bytes, none of which is copied")
@@ -203,6 +205,22 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
             machine.open.append((threads, place, at, width))
 
     return act
+
+
+def _words(place: np.ndarray, width: int) -> np.ndarray:
+    return (place[:, None] >> 2) + np.arange(width // 4)
+
+
+def _depart(machine: Any, threads: np.ndarray, place: np.ndarray, width: int) -> None:
+    """A copy may land at once, so its place must be nobody's: touched by another since the last barrier, or by another copy."""
+    words = _words(place, width)
+    key, base, mark = (k[threads][:, None] for k in (machine.key, machine.base, machine.mark))
+    last, wrote = machine.last_read[words], machine.last_write[words]
+    conflict = (last >= base) & (last != key) | (wrote >= base) & (wrote != key) | machine.flying[words]
+    conflict |= others(machine.lanes.reader[words], mark) | others(machine.lanes.writer[words], mark)
+    if conflict.any():
+        machine.race(words.ravel(), conflict.ravel(), "to be copied to")
+    machine.flying[words] = True
 
 
 def _commit(machine: Any, mask: Any) -> None:
@@ -222,6 +240,7 @@ def _wait(machine: Any, mask: Any, left: int) -> None:
         for threads, place, at, width in group[1]:
             mine = landing[threads]
             if mine.any():
+                machine.flying[_words(place[mine], width)] = False
                 machine.touched("shared", place[mine], width, threads[mine], np.zeros(int(mine.sum()), bool), None)
                 bytes_ = np.arange(width)
                 found = machine.memory.bytes[np.maximum(at[mine], 0)[:, None] + bytes_]

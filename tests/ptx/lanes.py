@@ -28,17 +28,17 @@ class Lanes:
     def touched(self, words: np.ndarray, mark: np.ndarray, same: Any) -> np.ndarray:
         """Where another lane of the warp touched a word, one of them writing, since the warp met.  same: which of the writers write
         what is there already; None for reads."""
-        conflict = _others(self.writer[words], mark)
+        conflict = others(self.writer[words], mark)
         if same is not None:
-            conflict |= _others(self.reader[words], mark)
+            conflict |= others(self.reader[words], mark)
             self.writer[words] = mark
             return conflict & ~same
-        read = np.where(_others(self.reader[words], mark), mark | TOGETHER, mark)
+        read = np.where(others(self.reader[words], mark), mark | TOGETHER, mark)
         self.reader[words] = read
-        several = _others(self.reader[words], read)  # lanes that read one word in this instruction
+        several = others(self.reader[words], read)  # lanes that read one word in this instruction
         self.reader[words[several]] = read[several] | TOGETHER
         return conflict
 
 
-def _others(last: np.ndarray, mark: np.ndarray) -> np.ndarray:
+def others(last: np.ndarray, mark: np.ndarray) -> np.ndarray:
     return (last >> 6 == mark >> 6) & (last != mark)

@@ -85,6 +85,7 @@ class Machine:
         self.uniform, self.steps = 0, 0
         self.waiting: list[list[Any]] = []  # groups of cp.async; and copies that are in none yet
         self.open: list[tuple[Any, ...]] = []
+        self.flying = np.zeros(words, bool)  # words that copies of cp.async are on their way to
         self.counters: dict[tuple[int, int], Counter] = {}  # mbarriers, by block and address
         self.coming = np.zeros(words, bool)  # words that copies of the bulk engine are on their way to
         self.products = Products(self) if any(i.words[0] == "wgmma" for i in kernel.code) else None
@@ -366,8 +367,11 @@ class Machine:
         if space == "global":
             self.memory.touched(at, width, key, base, same, mark)
             return
+        flying = bool(self.open or self.waiting)
         for word in range(max(1, width // 4)):
             w = (at >> 2) + word
+            if flying and self.flying[w].any():
+                self.race(w, self.flying[w], "touched", "thread while a copy is on its way there,")
             last = self.last_write[w]
             conflict = (last >= base) & (last != key)
             last = self.last_read[w]
