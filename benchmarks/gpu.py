@@ -1,6 +1,6 @@
 """Kernels and training steps on a GPU, beside PyTorch's, in one command of at most ten minutes.
 
-    python benchmarks/gpu.py [--peer PYTHON] [--json FILE] [--rounds N] [--only WORD]
+    python benchmarks/gpu.py [--peer PYTHON] [--json FILE] [--rounds N] [--only WORD] [--begin CASE]
 
 For each case dlcore and, where `--peer` names a Python with CUDA's torch, torch (whole training steps also compiled) take turns;
 reported are medians of microseconds, the TFLOP/s, GB/s or items/s they amount to, and the median of the ratios of neighbouring
@@ -8,12 +8,17 @@ turns.  `copy` is the bandwidth that memory-bound kernels can be held against.  
 its training steps as `fit` runs them (the time of each kernel stands in the JSON file); torch's by the clock over calls that are
 put into the stream one behind the other.  In bf16 torch's operands of single operations are bf16 in memory; dlcore's are float32,
 and the time to round them is part of the call's.
+
+A kernel that fails takes the GPU from its process: the next cases are run by a new one.  One that never ends is ended after a
+minute, with the process: `--begin` goes on with a later case.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -247,8 +252,10 @@ def seconds(run: Callable[[], Any], repeats: int) -> float:
 def measured(case: Case, peer: Torch | None, rounds: int) -> dict[str, Any]:
     """The row of a case: medians over rounds, in which dlcore, torch, and torch compiled take turns."""
     run = getattr(Programs(case.precision), case.make)(*case.sizes)
+    faulthandler.dump_traceback_later(60, exit=True)
     run()
     repeats = max(3, min(REPEATS, int(TURN / max(seconds(run, 2), 1e-6))))
+    faulthandler.cancel_dump_traceback_later()
     kinds = {"torch": False} | ({"torch_compiled": True} if case.make in MODELS else {}) if peer is not None else {}
     ours: list[float] = []
     theirs: dict[str, list[float]] = {kind: [] for kind in kinds}
@@ -277,12 +284,20 @@ def host_time(steps: int = 2000) -> dict[str, Any]:
     return {"case": "host time of a step", "dlcore_us": 1e6 * seconds(instance.run, steps)}
 
 
+def start_again(begin: int, left: float) -> None:
+    """This program anew, from a case on: what came before stands in the file."""
+    if begin < len(CASES):
+        script, given = sys.argv[0], sys.argv[1:]
+        os.execv(sys.executable, [sys.executable, script, *given, "--begin", CASES[begin].name, "--seconds", str(left)])
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer", default="", help="a Python with CUDA's torch")
     parser.add_argument("--json", default="", help="also write the figures here, after each case")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--begin", default=CASES[0].name, choices=[c.name for c in CASES], help="the first case", metavar="CASE")
     parser.add_argument("--seconds", type=float, default=540, help="no case is begun later than this")
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args(arguments)
@@ -292,10 +307,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(fault, file=sys.stderr)
         return fault.exit_code
     peer = Torch(options.peer) if options.peer else None
-    rows, began = [host_time()], time.monotonic()
-    for case in CASES:
-        if options.only not in case.name:
+    first, began = [c.name for c in CASES].index(options.begin), time.monotonic()
+    rows = json.loads(Path(options.json).read_text())["rows"] if first and options.json else [host_time()]
+    for n, case in enumerate(CASES):
+        if n < first or options.only not in case.name:
             continue
+        again = False
         if time.monotonic() - began > options.seconds:
             rows.append({"case": case.name, "failed": "no time was left"})
         else:
@@ -303,10 +320,13 @@ def main(arguments: list[str] | None = None) -> int:
                 rows.append(measured(case, peer, options.rounds))
             except (DlcoreError, RuntimeError) as fault:  # a case that does not fit a GPU leaves the others their place
                 rows.append({"case": case.name, "failed": str(fault).partition("\n")[0]})
+                again = "must be started again" in getattr(fault, "hint", "")
         shown = {k: v for k, v in rows[-1].items() if k != "calls"}
         print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{v:40}" for k, v in shown.items()), flush=True)
         if options.json:
             Path(options.json).write_text(json.dumps({"device": reason, "rows": rows}, indent=1) + "\n")
+        if again:
+            start_again(n + 1, options.seconds - (time.monotonic() - began))
     return 0
 
 

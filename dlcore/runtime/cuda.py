@@ -256,11 +256,10 @@ class CudaInstance:
     def _call(self, n: int) -> tuple[int, int, int, int, list[int]]:
         """(function, blocks, threads of a block, bytes of shared memory, arguments) of a step; see `compiler/cuda/entry.py`."""
         step = self.program.steps[n]
-        launch = self.device.table.launch(step.kernel, step.dtypes, self.device.arch)
+        function, launch = self.device.kernel(step.kernel, step.dtypes)
         pointers = [0 if a is None else self._address(step, a) for a in step.arrays]
         scalars = self._block.address + 8 * self._first[n]
         words = [*step.dims, *pointers, scalars]
-        function = self.device.function(step.kernel, step.dtypes)
         return function, blocks_of(launch, step), launch["block"], launch["shared"], words
 
     def _address(self, step: Any, array: tuple[Any, ...]) -> int:

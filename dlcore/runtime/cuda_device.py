@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dlcore.runtime.buffers import address_of
 from dlcore.runtime.cuda_driver import Context, Driver
 from dlcore.runtime.cuda_memory import Memory, mirrored
-from dlcore.runtime.cuda_table import CudaTable, cuda_table
+from dlcore.runtime.cuda_table import COMMON, CudaTable, cuda_table, is_named
 
 CODE = {(8, 0): "sm_80", (9, 0): "sm_90a", (10, 0): "sm_100"}      # others of 8.x run that of 8.0; newer ones compile the PTX
 
@@ -23,7 +24,7 @@ class CudaDevice:
         code = CODE.get(self.capability, "sm_80" if self.capability[0] == 8 else "")
         self.arch = code if code in table.arches else ""
         self._copies: dict[int, tuple[Any, Memory]] = {}
-        self._functions: dict[tuple[str, str], int] = {}
+        self._kernels: dict[tuple[str, str], tuple[int, Mapping[str, Any]]] = {}
 
     def allocate(self, size: int) -> np.ndarray:
         """A buffer of zero bytes on both sides; freed with its last view.  DeviceError where it does not fit."""
@@ -44,16 +45,24 @@ class CudaDevice:
         return known[1]
 
     def function(self, kernel: str, dtypes: str) -> int:
-        """A kernel, loaded when it is first asked for: unpacking its code takes longer than all else of a launch."""
-        key = kernel, dtypes
-        if key not in self._functions:
-            self._functions[key] = self._loaded(kernel, dtypes)
-        return self._functions[key]
+        return self.kernel(kernel, dtypes)[0]
 
-    def _loaded(self, kernel: str, dtypes: str) -> int:
-        entry = self.table.entry(kernel, dtypes)
-        image = self.table.cubin(kernel, dtypes, self.arch) if self.arch else self.table.ptx(kernel, dtypes).encode() + b"\0"
-        return self.context.function(entry["symbol"], image, self.table.launch(kernel, dtypes, self.arch)["shared"])
+    def kernel(self, kernel: str, dtypes: str) -> tuple[int, Mapping[str, Any]]:
+        """(a kernel, how it is launched), loaded when it is first asked for: unpacking its code takes longer than all else of a
+        launch.  The code that all GPUs can run serves where the environment says so, or where clusters of blocks find no room."""
+        key = kernel, dtypes
+        if key not in self._kernels:
+            function, launch = self._loaded(kernel, dtypes, "" if is_named(COMMON, kernel) else self.arch)
+            cluster = launch.get("cluster", 1)
+            if cluster > 1 and self.context.clusters(function, cluster, launch["block"], launch["shared"]) == 0:
+                function, launch = self._loaded(kernel, dtypes, "")
+            self._kernels[key] = function, launch
+        return self._kernels[key]
+
+    def _loaded(self, kernel: str, dtypes: str, arch: str) -> tuple[int, Mapping[str, Any]]:
+        entry, launch = self.table.entry(kernel, dtypes), self.table.launch(kernel, dtypes, arch)
+        image = self.table.cubin(kernel, dtypes, arch) if arch else self.table.ptx(kernel, dtypes).encode() + b"\0"
+        return self.context.function(entry["symbol"], image, launch["shared"]), launch
 
 
 _devices: dict[int, CudaDevice] = {}

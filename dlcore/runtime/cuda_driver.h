@@ -6,6 +6,14 @@
 
 typedef void *CudaHandle; /* a context, module, function, stream or graph */
 
+/* CUlaunchConfig: how a kernel is to be launched */
+typedef struct {
+  unsigned blocks[3], block[3], shared;
+  CudaHandle stream;
+  void *attributes;
+  unsigned count;
+} LaunchShape;
+
 /* field, exported name, arguments */
 #define CUDA_FUNCTIONS(X)                                                                                                         \
   X(init, "cuInit", (unsigned flags))                                                                                             \
@@ -40,6 +48,7 @@ typedef void *CudaHandle; /* a context, module, function, stream or graph */
   X(module_load, "cuModuleLoadData", (CudaHandle *module, const void *image))                                                     \
   X(module_function, "cuModuleGetFunction", (CudaHandle *function, CudaHandle module, const char *name))                          \
   X(function_set, "cuFuncSetAttribute", (CudaHandle function, int attribute, int value))                                          \
+  X(most_clusters, "cuOccupancyMaxActiveClusters", (int *count, CudaHandle function, const LaunchShape *shape))                   \
   X(stream_create, "cuStreamCreate", (CudaHandle *stream, unsigned flags))                                                        \
   X(stream_wait, "cuStreamSynchronize", (CudaHandle stream))                                                                      \
   X(launch, "cuLaunchKernel",                                                                                                     \

@@ -9,11 +9,16 @@ import os
 cimport cython
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 from dlcore.errors import DeviceError
 
 cdef extern from "cuda_driver.h" nogil:
     ctypedef void* CudaHandle
+    ctypedef struct LaunchShape:
+        unsigned blocks[3]
+        unsigned block[3]
+        unsigned shared
     ctypedef struct Cuda:
         int (*init)(unsigned) noexcept nogil
         int (*driver_version)(int*) noexcept nogil
@@ -47,6 +52,7 @@ cdef extern from "cuda_driver.h" nogil:
         int (*module_load)(CudaHandle*, const void*) noexcept nogil
         int (*module_function)(CudaHandle*, CudaHandle, const char*) noexcept nogil
         int (*function_set)(CudaHandle, int, int) noexcept nogil
+        int (*most_clusters)(int*, CudaHandle, const LaunchShape*) noexcept nogil
         int (*stream_create)(CudaHandle*, unsigned) noexcept nogil
         int (*stream_wait)(CudaHandle) noexcept nogil
         int (*launch)(CudaHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CudaHandle, void**, void**) noexcept nogil
@@ -75,6 +81,8 @@ cdef enum:
     NON_BLOCKING = 1
     RELAXED = 2                     # what other threads do meanwhile does not break a capture
     OUT_OF_MEMORY = 2
+AGAIN = ("the process must be started again; with DLCORE_CUDA_SINGLY=1 it says which kernel it is.  Please report it with the model"
+         " and the batch")
 ADVICE = {
     2: "the GPU's memory is full: a smaller batch, or end what else uses the GPU (nvidia-smi lists it)",
     46: "the GPU is in use exclusively by another process, or prohibited: nvidia-smi shows who and how",
@@ -82,8 +90,9 @@ ADVICE = {
     101: "there is no GPU of that number: nvidia-smi lists them",
     209: "the kernels are for other GPUs: build dlcore with the CUDA tools for this one",
     222: "the driver is older than the kernels: install a newer one",
-    700: "a kernel left its memory; the process must be started again.  Please report it with the model and the batch",
-    719: "a kernel failed; the process must be started again.  Please report it with the model and the batch",
+    700: f"a kernel left its memory; {AGAIN}",
+    **{code: f"a kernel failed; {AGAIN}" for code in (702, 714, 715, 716, 717, 718, 719)},
+    912: "the GPU has no room for a cluster of blocks of this kernel: set DLCORE_CUDA_COMMON to its name, or to '*'",
     803: "the driver's library and its kernel module differ: restart the machine, or the driver",
     804: "the forward-compatibility driver does not support this GPU: use the driver of the GPU's system",
 }
@@ -166,12 +175,14 @@ cdef class Context:
     cdef readonly int ordinal
     cdef readonly dict facts
     cdef CudaHandle context, stream, copies, pool
-    cdef dict functions
+    cdef dict functions             # handle -> name
+    cdef bint singly                # are kernels launched one by one, each waited for, so that one that fails is named?
 
     def __init__(self, Driver driver, int ordinal):
         cdef int device = 0, pools = 0
         cdef uint64_t all_of_it = <uint64_t>-1
         self.driver, self.ordinal, self.facts, self.functions = driver, ordinal, driver.usable(ordinal), {}
+        self.singly = os.environ.get("DLCORE_CUDA_SINGLY", "0") not in ("", "0")
         driver.check(driver.cuda.device_get(&device, ordinal), "opening the device")
         driver.check(driver.cuda.context_retain(&self.context, device), "starting the device")
         self.use()
@@ -221,6 +232,7 @@ cdef class Context:
     def release(self, uint64_t address) -> None:
         """Frees memory once what runs has ended; silently where the driver is gone, as at the end of the process."""
         self.driver.cuda.context_set(self.context)
+        self.driver.cuda.stream_wait(self.copies)           # inputs that were sent ahead, and that no step has waited for
         if self.pool != NULL:
             self.driver.cuda.free_async(address, self.stream)
         else:
@@ -234,7 +246,10 @@ cdef class Context:
         return <uintptr_t>host
 
     def unpin(self, uint64_t address) -> None:
+        """Frees such memory once no copy reads or writes it: a step that an exception left behind may still run."""
         self.driver.cuda.context_set(self.context)
+        self.driver.cuda.stream_wait(self.copies)
+        self.driver.cuda.stream_wait(self.stream)
         self.driver.cuda.free_host(<void*><uintptr_t>address)
 
     def upload(self, uint64_t to, uint64_t source, size_t size) -> None:
@@ -266,18 +281,32 @@ cdef class Context:
         self.driver.check(self.driver.cuda.event_record(event.handle, self.copies), "marking a copy")
 
     def function(self, str symbol, bytes image, int shared=0) -> int:
-        """A kernel by its name, loaded once.  shared: bytes of shared memory that it does not declare."""
+        """A kernel by its name, loaded.  shared: bytes of shared memory that it does not declare."""
         cdef CudaHandle module = NULL, function = NULL
         cdef const char* data = image
         name = symbol.encode()
-        if symbol not in self.functions:
-            self.use()
-            self.driver.check(self.driver.cuda.module_load(&module, data), f"loading {symbol}")
-            self.driver.check(self.driver.cuda.module_function(&function, module, name), f"finding {symbol}")
-            if shared:
-                self.driver.check(self.driver.cuda.function_set(function, MOST_SHARED, shared), f"making room for {symbol}")
-            self.functions[symbol] = <uintptr_t>function
-        return self.functions[symbol]
+        self.use()
+        self.driver.check(self.driver.cuda.module_load(&module, data), f"loading {symbol}")
+        self.driver.check(self.driver.cuda.module_function(&function, module, name), f"finding {symbol}")
+        if shared:
+            self.driver.check(self.driver.cuda.function_set(function, MOST_SHARED, shared), f"making room for {symbol}")
+        self.functions[<uintptr_t>function] = symbol
+        return <uintptr_t>function
+
+    def clusters(self, uint64_t function, unsigned blocks, unsigned block, unsigned shared) -> int:
+        """How many clusters of a kernel that has them the GPU can hold at once; -1 where the driver does not say."""
+        cdef int found = 0
+        cdef LaunchShape shape
+        memset(&shape, 0, sizeof(shape))
+        shape.blocks[0], shape.blocks[1], shape.blocks[2] = blocks, 1, 1
+        shape.block[0], shape.block[1], shape.block[2] = block, 1, 1
+        shape.shared = shared
+        self.use()
+        return found if self.driver.cuda.most_clusters(&found, <CudaHandle><uintptr_t>function, &shape) == 0 else -1
+
+    cdef str named(self, CudaHandle function):
+        """What a kernel is called."""
+        return self.functions.get(<uintptr_t>function, "a kernel")
 
     def wait(self) -> None:
         """Until all that was begun is done."""
@@ -345,6 +374,7 @@ cdef class Launches:
     cdef Launch* launches
     cdef Copy* copies
     cdef int count, before, after
+    cdef int failed                 # the launch that the driver refused, -1: none
     cdef CudaHandle executable
 
     def __init__(self, Context context, list calls, before=(), after=(), bint timed=False):
@@ -352,7 +382,7 @@ cdef class Launches:
         cdef int n, i
         self.context, self.done = context, Event(context)
         self.marks = [Event(context, True) for _ in range(len(calls) + 1)] if timed else []
-        self.count, self.before, self.after = len(calls), len(before), len(after)
+        self.count, self.before, self.after, self.failed = len(calls), len(before), len(after), -1
         self.launches = <Launch*>calloc(max(1, self.count), sizeof(Launch))
         self.copies = <Copy*>calloc(max(1, self.before + self.after), sizeof(Copy))
         if self.launches == NULL or self.copies == NULL:
@@ -381,9 +411,10 @@ cdef class Launches:
                 free(self.launches[n].parameters)
             free(self.launches)
 
-    cdef int issue(self) except? -1:
-        """The driver's code of the first copy or launch that failed, or 0."""
+    cdef int issue(self, bint singly=False) except? -1:
+        """The driver's code of the first copy or launch that failed, or 0.  singly: each launch is waited for."""
         cdef int n, code = 0
+        self.failed = -1
         cdef Launch* each
         cdef Copy* copy
         cdef Cuda* cuda = &self.context.driver.cuda
@@ -398,6 +429,10 @@ cdef class Launches:
                 code = self.mark(n)
             if code == 0 and each.blocks > 0:
                 code = cuda.launch(each.function, each.blocks, 1, 1, each.block, 1, 1, each.shared, stream, each.parameters, NULL)
+                if code == 0 and singly:
+                    code = cuda.stream_wait(stream)
+                if code != 0:
+                    self.failed = n
         if code == 0 and self.marks:
             code = self.mark(self.count)
         for n in range(self.before, self.before + self.after):
@@ -414,10 +449,15 @@ cdef class Launches:
         """Seconds of each launch in the last replay, which is finished."""
         return [begin.seconds_to(end) for begin, end in zip(self.marks, self.marks[1:])]
 
+    cdef str blamed(self, str what):
+        """What was tried, and with which kernel."""
+        return what if self.failed < 0 else f"{what}: {self.context.named(self.launches[self.failed].function)}"
+
     def run_plainly(self) -> None:
         """Without a graph, to the end: what runs once."""
         self.context.use()
-        self.context.driver.check(self.issue(), "launching a kernel")
+        code = self.issue(self.context.singly)
+        self.context.driver.check(code, self.blamed("launching a kernel"))
         self.context.wait()
 
     def capture(self) -> None:
@@ -429,7 +469,7 @@ cdef class Launches:
         driver.check(driver.cuda.capture_begin(self.context.stream, RELAXED), "recording a step")
         code = self.issue()
         end = driver.cuda.capture_end(self.context.stream, &graph)
-        driver.check(code, "recording a kernel")
+        driver.check(code, self.blamed("recording a kernel"))
         driver.check(end, "recording a step")
         code = driver.cuda.graph_make(&self.executable, graph, 0)
         driver.cuda.graph_free(graph)
@@ -440,16 +480,17 @@ cdef class Launches:
         cdef int code = 0
         cdef Cuda* cuda = &self.context.driver.cuda
         cdef CudaHandle stream = self.context.stream
+        cdef bint singly = self.context.singly and not self.marks       # which only a graph can record
         self.context.use()
-        if self.executable == NULL:
+        if self.executable == NULL and not singly:
             self.capture()
         if behind is not None:
             code = cuda.stream_follow(stream, behind.handle, 0)
         if code == 0:
-            code = cuda.graph_launch(self.executable, stream)
+            code = self.issue(True) if singly else cuda.graph_launch(self.executable, stream)
         if code == 0:
             code = cuda.event_record(self.done.handle, stream)
-        self.context.driver.check(code, "starting a step")
+        self.context.driver.check(code, self.blamed("starting a step"))
 
     def finish(self) -> None:
         """Waits until what was begun last is done; what was begun later elsewhere goes on."""

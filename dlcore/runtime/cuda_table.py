@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,13 @@ from dlcore.errors import DeviceError
 
 BUILD = "pip install '.[cuda-build]' and then: pip wheel --no-build-isolation ."
 INDEX, ARCHIVE = "kernels_cuda.json", "kernels_cuda.bin"
+COMMON, AVOIDED = "DLCORE_CUDA_COMMON", "DLCORE_CUDA_AVOID"     # lists of kernels, see `is_named`
+
+
+def is_named(variable: str, kernel: str) -> bool:
+    """Is a kernel among those that an environment variable lists, names or patterns of names with commas between?"""
+    listed = os.environ.get(variable, "")
+    return bool(listed) and any(fnmatchcase(kernel, word.strip()) for word in listed.split(","))
 
 
 class CudaTable:
@@ -36,8 +44,10 @@ class CudaTable:
         self.constants: dict[str, int] = {}
 
     def lowerings(self, name: str) -> list[dict[str, Any]]:
-        """What a call is made of on a GPU, alternatives in order; empty where it has a kernel of its own."""
-        return self.data.get("lowerings", {}).get(name, [])
+        """What a call is made of on a GPU, alternatives in order; empty where it has a kernel of its own.  Those with a kernel
+        that the environment says to avoid are left out."""
+        found = self.data.get("lowerings", {}).get(name, [])
+        return [each for each in found if not any(is_named(AVOIDED, step[0]) for step in each["steps"])]
 
     def has(self, name: str, dtypes: str = "f32") -> bool:
         return dtypes in self.calls.get(name, {}).get("entries", {})
@@ -50,7 +60,7 @@ class CudaTable:
 
     def launch(self, name: str, dtypes: str = "f32", arch: str = "") -> Mapping[str, Any]:
         """How an entry is launched: `blocks`, an expression of the call's sizes, threads of a `block`, bytes of `shared` memory
-        that it does not declare."""
+        that it does not declare; `cluster`: how many blocks run together, where there are several."""
         entry = self.entry(name, dtypes)
         return entry["own_launches"].get(arch, entry)
 

@@ -8,12 +8,14 @@ enum { ALLOC, FREE, PIN, UNPIN, FUNCTION, LAUNCH, BEGIN, END, MAKE, REPLAY, COPY
 static Told told;
 static int version = 13000, count = 1, major = 9, minor = 0, pools = 1, failure = 0;
 static char streams[8];
-static int made;
+static int made, clusters = 16, refused;
 
 void fake_setup(Told f, int v, int n, int ma, int mi, int p) {
-  told = f, version = v, count = n, major = ma, minor = mi, pools = p, failure = 0, made = 0;
+  told = f, version = v, count = n, major = ma, minor = mi, pools = p, failure = 0, made = 0, clusters = 16, refused = 0;
 }
 void fake_fail(int code) { failure = code; }
+void fake_clusters(int most) { clusters = most; }
+void fake_refuse(int function) { refused = function; }
 static int64_t number(void *stream) { return (char *)stream - streams; }
 
 int cuInit(unsigned flags) { return (void)flags, count < 0 ? 100 : 0; }
@@ -71,13 +73,19 @@ int cuEventDestroy_v2(void *event) { return (void)event, 0; }
 int cuStreamWaitEvent(void *stream, void *event, unsigned flags) { return (void)flags, (int)told(FOLLOW, number(stream), (int64_t)event, 0, NULL); }
 int cuModuleLoadData(void **module, const void *image) { return *module = (void *)image, failure == 209 ? 209 : 0; }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
-  return (void)module, (*function = (void *)told(FUNCTION, (int64_t)name, 0, 0, NULL)) ? 0 : 500;
+  return (*function = (void *)told(FUNCTION, (int64_t)name, ((const char *)module)[0] == 0x7f, 0, NULL)) ? 0 : 500;
 }
 int cuFuncSetAttribute(void *function, int attribute, int value) { return !function || attribute != 8 || value <= 0; }
+struct shape { unsigned blocks[3], block[3], shared; void *stream, *attributes; unsigned count; };
+int cuOccupancyMaxActiveClusters(int *found, void *function, const struct shape *shape) {
+  int whole = function && shape->blocks[1] == 1 && shape->block[2] == 1 && !shape->stream && !shape->attributes && !shape->count;
+  return *found = clusters, whole && clusters >= 0 ? 0 : 1;
+}
 int cuStreamCreate(void **stream, unsigned flags) { return (void)flags, *stream = &streams[made++], 0; }
 int cuStreamSynchronize(void *stream) { return told(SYNC, number(stream), 0, 0, NULL) ? 719 : failure; }
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                    void *stream, void **parameters, void **extra) {
+  if (refused == (int)(int64_t)function) return 912;
   if (gx < 1 || gy != 1 || gz != 1 || bx < 1 || by != 1 || bz != 1 || number(stream) || extra) return 1;
   return (int)told(LAUNCH, (int64_t)function, gx, bx | (int64_t)shared << 32, parameters);
 }

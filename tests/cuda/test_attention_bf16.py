@@ -11,45 +11,20 @@ from ops.harness import build, douts, outputs_of, segments
 from ptx import device
 from ptx.device import start
 from ptx.parse import PtxError, parse
+from ptx.shapes import ATTENTION, error
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import attention
 from dlcore.ops.attention import ref
-from dlcore.ops.attention.ref import case, packed
+from dlcore.ops.attention.ref import case
 from dlcore.runtime.cuda_table import cuda_table
-
-CASES = [
-    case("one", 1, 1, 1, 1, 1, 4),
-    case("a-tile", 1, 64, 64, 1, 1, 64),
-    case("causal", 1, 70, 70, 2, 1, 64, causal=True),
-    case("tiles", 1, 200, 200, 1, 1, 64, causal=True),
-    case("all-keys", 1, 130, 200, 1, 1, 16),
-    case("grouped", 1, 70, 130, 4, 2, 8, causal=True),
-    case("padding", 2, 9, 37, 1, 1, 20, masked=True),
-    case("window", 1, 140, 140, 1, 1, 8, window=9, causal=True),
-    case("queries-after-keys", 1, 5, 75, 1, 1, 16, causal=True),
-    case("more-queries-than-keys", 1, 75, 7, 2, 2, 8, causal=True),
-    case("other-values", 1, 20, 25, 2, 2, 12, 20, scale=0.7),
-    case("wide", 1, 33, 65, 1, 1, 128),
-    case("wide-causal", 1, 66, 70, 1, 1, 100, causal=True, masked=True),
-    case("wide-tiles", 1, 200, 200, 1, 1, 128, causal=True),
-    case("wide-window", 1, 150, 170, 2, 1, 100, window=40),
-    packed("packed", 4, 35, 2, 2, 16, causal=True),
-    packed("packed-grouped", 8, 17, 2, 1, 16, masked=True),
-    packed("packed-wide", 8, 17, 1, 1, 72, causal=True),
-]
 
 KERNEL = "attention_forward_64"
 SHUFFLED = ("a-tile", "causal", "tiles", "wide", "wide-tiles", "packed")  # warps in random order, which takes longer
 
 
-def error(found, wanted) -> float:
-    """Of all numbers together, relative; where the right ones vanish, to what they are made of."""
-    return float(np.linalg.norm(found - wanted) / max(np.linalg.norm(wanted), 0.3 * np.sqrt(wanted.size)))
-
-
 @pytest.mark.parametrize("case, arch", [
-    pytest.param(c, arch, id=f"attention-bf16-{c.id}{arch and '-' + arch}") for c in CASES for arch in ("", "sm_90a")
+    pytest.param(c, arch, id=f"attention-bf16-{c.id}{arch and '-' + arch}") for c in ATTENTION for arch in ("", "sm_90a")
 ])  # fmt: skip
 def test_values_and_gradients(case, arch):
     """Operands and probabilities have 8 bits: what they are made into is right to a hundredth, and twice that when accumulated."""
@@ -145,7 +120,7 @@ def test_planted_faults(monkeypatch, arch, pattern, by, said):
 def test_planted_faults_of_other_kernels(monkeypatch, id, kernel, pattern, said):
     broken, count = re.subn(pattern, "", cuda_table().ptx(kernel, "f32", "sm_90a"))
     assert count
-    case, known = next(c for c in CASES if c.id == id), device.kernel_of
+    case, known = next(c for c in ATTENTION if c.id == id), device.kernel_of
     made = build("attention", case, precision="bf16")
     program = plan(made.graph, outputs_of(made), **made.by_all(), table=cuda_table())
     monkeypatch.setattr(device, "kernel_of", lambda name, *rest: parse(broken) if name == kernel else known(name, *rest))

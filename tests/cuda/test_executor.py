@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from optim.test_sparse import RULES, Rows, V, batch, dense
-from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, MARK, RECORD, REPLAY, SYNC, WAIT, FakeDriver, build
+from ptx.driver import BEGIN, COPY_IN, FOLLOW, LAUNCH, MARK, RECORD, REPLAY, SYNC, WAIT
 
 import dlcore
 from dlcore.cli import profile
@@ -18,25 +18,6 @@ from dlcore.graph import Graph, plan
 from dlcore.ops import matmul, relu
 from dlcore.optim import SGD
 from dlcore.runtime import cuda_device, device, device_reason, set_device
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("driver"))
-
-
-@pytest.fixture
-def driver(library, monkeypatch):
-    """A fake driver in the place of libcuda, and the processor chosen again afterwards."""
-    monkeypatch.setenv("DLCORE_CUDA_DRIVER", str(library))
-    monkeypatch.setattr(cuda_device, "_devices", {})
-    fake = FakeDriver(library)
-    fake.setup()
-    yield fake
-    set_device("cpu")
-    cuda_device._devices.clear()
-    gc.collect()
-    assert fake.problem is None
 
 
 def network():

@@ -6,30 +6,17 @@
 from __future__ import annotations
 
 import gc
-from typing import Any
 
 import numpy as np
 import pytest
 from ops.harness import cases, compare, douts, run_gradients
 from ptx.driver import FakeDriver, build
+from ptx.gpu import gpu, reason
+from ptx.shapes import LARGE, large_product
 
-from dlcore.errors import DeviceError
 from dlcore.graph import Graph, plan
-from dlcore.ops import conv2d, matmul
-from dlcore.ops.conv2d.ref import conv2d as conv2d_ref
 from dlcore.runtime import cuda_device, set_device
 from dlcore.runtime.cuda_table import cuda_table
-
-
-def reason() -> str:
-    """Why there is no GPU to run on; "" if there is one."""
-    try:
-        set_device("cuda")
-    except DeviceError as error:
-        return error.message
-    finally:
-        set_device("cpu")
-    return ""
 
 
 def on_gpu() -> list:
@@ -38,9 +25,6 @@ def on_gpu() -> list:
     return [pytest.param(*p.values, id=f"gpu-{p.id}") for p in cases()]
 
 
-PRODUCTS = [f"{size} {form}" for size in ("large", "middle", "less") for form in ("nn", "nt", "tn")]
-LARGE = [(precision, form) for precision in ("float32", "bf16", "tf32x3") for form in (*PRODUCTS, "long", "longer", "convolution")
-         if (precision, form) != ("float32", "longer")]
 LIMIT = {"float32": 3e-6, "bf16": 1e-2, "tf32x3": 3e-6}  # of the norm
 
 
@@ -50,36 +34,14 @@ def large_on_gpu() -> list:
     return [pytest.param(*p, id=f"gpu-{'conv2d' if p[1] == 'convolution' else 'matmul'}-large-{p[0]}-{p[1]}") for p in LARGE]
 
 
-def large_product(form: str) -> tuple[dict[str, np.ndarray], Any, np.ndarray]:
-    """(operands, op, what is right) of a product that is made by the kernels for large ones."""
-    rng = np.random.default_rng(0)
-    if form == "convolution":
-        x, w = rng.standard_normal((8, 31, 33, 32), np.float32), rng.standard_normal((3, 3, 32, 72), np.float32)
-        options = {"padding": "same", "stride": 2}
-        wanted = conv2d_ref(x.astype(np.float64), w.astype(np.float64), **options)
-        return {"a": x, "b": w}, lambda a, b: conv2d(a, b, **options), wanted
-    sizes = {"long": (130, 200, 5000), "longer": (300, 400, 5000)}
-    sizes |= {"large": (2060, 2100, 500), "middle": (1030, 1100, 1000), "less": (330, 401, 500)}
-    M, N, K = sizes[form.split()[0]]
-    kind = "tn" if "long" in form else form.split()[1]
-    a, b = (rng.standard_normal(s, np.float32) for s in
-            {"nn": ((M, K), (K, N)), "nt": ((M, K), (N, K)), "tn": ((K, M), (K, N))}[kind])  # fmt: skip
-    exact_a, exact_b = a.astype(np.float64), b.astype(np.float64)
-    wanted = {"nn": lambda: exact_a @ exact_b, "nt": lambda: exact_a @ exact_b.T, "tn": lambda: exact_a.T @ exact_b}[kind]()
-    return {"a": a, "b": b}, lambda x, y: matmul(x, y, kind), wanted
-
-
 @pytest.mark.parametrize("precision, form", large_on_gpu())
-def test_large_products(precision, form):
+def test_large_products(precision, form, request):
     """Those that only large sizes take: in stages of copies, by wgmma on Hopper, in three parts, in parts of K."""
-    set_device("cuda")
-    try:
-        values, op, wanted = large_product(form)
+    values, op, wanted = large_product(form)
+    with gpu(request):
         graph = Graph(precision=precision)
         out = op(*(graph.input(name, *v.shape) for name, v in values.items()))
         (found,) = plan(graph, {"out": out}).bind().call(tuple(values.values()))
-    finally:
-        set_device("cpu")
     assert np.linalg.norm(found - wanted) < LIMIT[precision] * np.linalg.norm(wanted)
 
 
@@ -113,12 +75,9 @@ def check(room, case) -> None:
 
 
 @pytest.mark.parametrize("room, case", on_gpu())
-def test_values_and_gradients(room, case):
-    set_device("cuda")
-    try:
+def test_values_and_gradients(room, case, request):
+    with gpu(request):
         check(room, case)
-    finally:
-        set_device("cpu")
 
 
 FEW = {"matmul": 1, "layernorm": 2, "softmax_cross_entropy": 2, "embedding": 1}

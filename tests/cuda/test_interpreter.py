@@ -126,8 +126,19 @@ def copied(body: str) -> bool:
 def test_copies_land_when_they_are_waited_for():
     assert copied(COPY)
     assert copied(COPY.replace("wait_group 1", "wait_group 0"))
-    assert not copied(COPY.replace("wait_group 1", "wait_group 2"))
-    assert not copied(COPY.replace("cp.async.wait_group 1;", ""))
+    for late in (COPY.replace("wait_group 1", "wait_group 2"), COPY.replace("cp.async.wait_group 1;", "")):
+        with pytest.raises(PtxError, match="while a copy is on its way"):
+            copied(late)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_copies_may_land_at_once(seed):
+    """What they overwrite has been read: the barrier that says so comes before they are begun."""
+    ptx = cuda_table().ptx("multiply_bf16_nn")
+    assert rounded_product(ptx, seed) == 0
+    early = replaced(ptx, r"(?s)(cp\.async\.wait_group 1;)\s*(bar\.sync\s+0;)(.*?)(ldmatrix)", r"\1\3\2 \4")
+    with pytest.raises(PtxError, match="a race: shared byte [0-9]+ is to be copied to"):
+        rounded_product(early, seed)
 
 
 def test_a_collective_in_divergent_code_never_completes():
@@ -140,6 +151,97 @@ AWAY2: ret;
 """
     with pytest.raises(PtxError, match="divergent code"):
         copied(body)
+
+
+NEIGHBOURS = """
+ ld.param.u64 %rd2, [k_out]; mov.u32 %r1, %tid.x; shl.b32 %r2, %r1, 2; mov.u32 %r3, s; add.u32 %r4, %r3, %r2;
+ xor.b32 %r5, %r2, 4; add.u32 %r5, %r3, %r5; mul.wide.u32 %rd3, %r1, 4; add.s64 %rd4, %rd2, %rd3;
+ st.shared.u32 [%r4], %r1; bar.warp.sync -1; ld.shared.u32 %r6, [%r5];
+ bar.warp.sync 0xffffffff; st.shared.u32 [%r4], %r6; st.global.u32 [%rd4], %r6; ret;
+}
+"""
+
+
+def test_lanes_meet_before_they_see_what_others_wrote():
+    """Each reads the word of its neighbour, then writes its own anew: both need a barrier of the warp, for lanes run apart."""
+    assert not copied(NEIGHBOURS)
+    with pytest.raises(PtxError, match="a race: shared byte [0-9]+ is read by one lane"):
+        copied(NEIGHBOURS.replace("bar.warp.sync -1;", ""))
+    with pytest.raises(PtxError, match="a race: shared byte [0-9]+ is written by one lane"):
+        copied(NEIGHBOURS.replace("bar.warp.sync 0xffffffff;", ""))
+    away = "setp.lt.u32 %p1, %r1, 7; @%p1 bra OUT; bar.warp.sync -1; OUT:"
+    for barrier, message in (("bar.warp.sync 0xffff;", "does not name it"), (away, "names lanes that are not here|one lane")):
+        with pytest.raises(PtxError, match=message):
+            copied(NEIGHBOURS.replace("bar.warp.sync -1;", barrier))
+
+
+def test_lanes_share_global_memory_as_they_do_shared_memory():
+    body = NEIGHBOURS.replace("%r3, s;", "%r3, 0;").replace("st.shared.u32 [%r4], %r1;", "st.global.u32 [%rd4], %r1;")
+    load = "cvt.u64.u32 %rd5, %r5; add.s64 %rd5, %rd2, %rd5; ld.global.u32 %r6, [%rd5];"
+    body = body.replace("ld.shared.u32 %r6, [%r5];", load)
+    assert not copied(body.replace("st.shared.u32 [%r4], %r6; st.global", "st.global"))
+    with pytest.raises(PtxError, match="a race: global byte [0-9]+ is read by one lane"):
+        copied(body.replace("bar.warp.sync -1;", ""))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_slices_of_a_warp_need_its_barrier(seed):
+    """`matmul_nn`, whose warps copy slices of their own."""
+    with pytest.raises(PtxError, match="a race: shared byte [0-9]+ is (read|written) by one lane"):
+        product(replaced(cuda_table().ptx("matmul_nn"), r"bar\.warp\.sync[^;]*;", ""), 9, seed)
+
+
+MEET = "barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;"
+CLUSTER = f"""
+ ld.param.u64 %rd2, [k_out]; mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; xor.b32 %r3, %r2, 1; shl.b32 %r4, %r1, 2;
+ mov.u32 %r5, s; add.u32 %r5, %r5, %r4; add.u32 %r8, %r2, 5; {MEET}
+ mapa.shared::cluster.u32 %r6, %r5, %r3; st.shared::cluster.u32 [%r6], %r8; {MEET}
+ ld.shared.u32 %r7, [%r5]; mad.lo.u32 %r9, %r2, 32, %r1; mul.wide.u32 %rd3, %r9, 4; add.s64 %rd4, %rd2, %rd3;
+ st.global.u32 [%rd4], %r7; ret;
+}}
+"""
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cluster_meets_before_and_behind_what_its_blocks_write_into_each_other(seed):
+    """Before, for a block may not have begun; behind, for it may have ended."""
+    head = HEAD.replace(")\n{", ")\n.explicitcluster .reqnctapercluster 2, 1, 1\n{")
+
+    def run(body):
+        memory = Memory(1 << 14)
+        target, out = memory.put(np.zeros(64, np.uint32))
+        launch(head + REGISTERS + body, 2, 32, [0, target], memory, seed)
+        return out.reshape(2, 32)
+
+    np.testing.assert_array_equal(run(CLUSTER), np.array([[6], [5]]).repeat(32, 1))
+    with pytest.raises(PtxError, match="may not have begun"):
+        run(CLUSTER.replace(MEET, "", 1))
+    last = CLUSTER.rindex(MEET)
+    with pytest.raises(PtxError, match="ends while others may reach|a race: shared byte"):
+        run(CLUSTER[:last] + CLUSTER[last + len(MEET):])
+    with pytest.raises(PtxError, match="ends while others may reach"):
+        run(CLUSTER[:last] + CLUSTER[last + len(MEET):].replace("ld.shared.u32 %r7, [%r5];", "mov.u32 %r7, 1;"))
+
+
+def test_a_barrier_in_divergent_code_never_completes():
+    """Half of a warp at one barrier of the block, half at another: a GPU may wait for ever."""
+    body = """
+ mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 16; setp.eq.u32 %p1, %r2, 0; @%p1 bra AWAY;
+ bar.sync 0; bra OUT;
+AWAY: bar.sync 0;
+OUT: ret;
+}
+"""
+    with pytest.raises(PtxError, match="divergent code"):
+        copied(body)
+
+
+def test_a_copy_of_nothing_is_aligned_too():
+    body = COPY.replace("[%r5], [%rd4], 16;", "[%r5], [%rd6], 16, %r10;")
+    body = body.replace("shl.b32", "mov.u32 %r10, 0; mov.u64 %rd6, 64; shl.b32")
+    assert copied(body)
+    with pytest.raises(PtxError, match="a misaligned address of 16 bytes"):
+        copied(body.replace("%rd6, 64", "%rd6, 72"))
 
 
 def test_a_barrier_that_half_the_block_passes_by():

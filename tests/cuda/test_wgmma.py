@@ -11,6 +11,7 @@ from ptx.machine import launch
 from ptx.memory import Memory
 from ptx.parse import PtxError
 from ptx.products import FORMS, block_sizes, in_blocks, of_any_size, rounded
+from ptx.warpgroup import _places
 
 from dlcore.graph import Graph, plan
 from dlcore.ops import dense, matmul
@@ -108,9 +109,10 @@ READ = "before its product is waited for|while a product reads it"
     ("tn", str(ACROSS), str(ACROSS - (256 << 16)), ""),
     ("tn", str(ACROSS), str(ACROSS + (64 << 32)), ""),
     ("nn", r", 1, 1, 1, 0, 1;", ", 1, 1, 1, 0, 0;", ""),
+    ("nt", "4294966272", str((1 << 32) - 64), ""),
 ], ids=["no fence", "no wait", "a wait for too few", "no group", "no barrier", "barriers not shown", "the wrong phase",
         "too few bytes", "wrong stride", "wrong swizzle", "wrong leading stride", "wrong stride across",
-        "operand not turned"])  # fmt: skip
+        "operand not turned", "stages not aligned"])  # fmt: skip
 def test_planted_faults(form, pattern, by, said):
     """An error that names the fault, or wrong numbers, in step or in one of a few random orders."""
     ptx = code(f"multiply_bf16_{form}")
@@ -125,6 +127,13 @@ def test_planted_faults(form, pattern, by, said):
             assert re.search(said, str(error)), error
             seen = True
     assert seen
+
+
+def test_operands_begin_where_their_pattern_does():
+    """A swizzle of 128 bytes repeats after 1,024; along K operands may begin up to 96 bytes further on."""
+    assert _places(ALONG + (1024 + 96 >> 4), 64, False, 1 << 16).min() == 1120
+    with pytest.raises(PtxError, match="begins within the pattern"):
+        _places(ALONG + (1024 + 128 >> 4), 64, False, 1 << 16)
 
 
 def test_one_architecture_has_code_of_its_own():

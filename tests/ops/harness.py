@@ -159,9 +159,9 @@ def plan_gradients(room: str, case: Case, wide: bool = False, precision: str = "
     return made, program
 
 
-def run_gradients(room: str, case: Case, threads: int | None = None) -> dict[str, np.ndarray]:
+def run_gradients(room: str, case: Case, threads: int | None = None, precision: str = "float32") -> dict[str, np.ndarray]:
     """Outputs and gradients of a case, copied, after one run; gradients twice, the second accumulated on the first."""
-    made, program = plan_gradients(room, case)
+    made, program = plan_gradients(room, case, precision=precision)
     instance = made.start(program)
     instance.run(*segments(program), threads=threads, **case.slots)
     found = {name: instance[name].copy() for name in program.outputs}

@@ -127,7 +127,8 @@ def copy(kernel: Kernel, i: Instruction) -> Any:
                 raise PtxError("an mbarrier that fence.mbarrier_init has not shown to the bulk engine")
             words = np.arange(int(sources[t]), int(sources[t]) + count, 4)
             found = machine.memory.check(words, 4)
-            machine.memory.touched(found, 4, *(k[t].repeat(words.size) for k in (machine.key, machine.base)), None)
+            machine.memory.touched(found, 4, *(k[t].repeat(words.size) for k in (machine.key, machine.base)), None,
+                                   machine.mark[t].repeat(words.size))  # fmt: skip
             at = machine.block_of[t] * machine.shared_size + place + np.arange(count)
             _arrive_at(machine, t, at[::4] >> 2)
             machine.shared[at] = 0xCB

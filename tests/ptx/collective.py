@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ptx import bulk
+from ptx.lanes import others
 from ptx.parse import Instruction, Kernel, PtxError
 
 NOTHING = -1  # in the place of a source: zeros are copied
@@ -71,6 +72,22 @@ def _vote(kernel: Kernel, i: Instruction) -> Any:
     return act
 
 
+def _meet(kernel: Kernel, i: Instruction) -> Any:
+    """bar.warp.sync: all lanes that are named come to it, and then see what the others wrote."""
+    if "warp" not in i.words:
+        return None
+    members = _reader(kernel, i.operands[0], np.uint32)
+
+    def act(machine: Any, mask: Any) -> None:
+        named = _check_members(machine, members(machine), mask)
+        here = np.ones(machine.T, bool) if mask is None else mask
+        if not (named >> machine.lane & np.uint32(1))[here].all():
+            raise PtxError("a lane comes to a barrier of its warp that does not name it")
+        machine.meet(mask)
+
+    return act
+
+
 def _active(kernel: Kernel, i: Instruction) -> Any:
     def act(machine: Any, mask: Any) -> None:
         here = np.ones(machine.T, bool) if mask is None else mask
@@ -94,7 +111,7 @@ def _load_matrices(kernel: Kernel, i: Instruction) -> Any:
         rows = np.zeros(machine.T, bool)
         rows[lanes] = True
         threads, memory, at, _ = machine.places(address(machine), "shared", rows, 16)
-        machine.touched("shared", at, 16, threads, None, None)
+        machine.touched("shared", at, 16, threads, None, None, together=True)
         tiles = memory.view(np.uint16)[(at[:, None] >> 1) + np.arange(8)].reshape(warps.size, count, 8, 8)
         tiles = tiles.transpose(0, 1, 3, 2) if turned else tiles
         pairs = tiles[..., 0::2].astype(np.uint32) | tiles[..., 1::2].astype(np.uint32) << np.uint32(16)
@@ -178,13 +195,32 @@ def _copy(kernel: Kernel, i: Instruction) -> Any:
             if not some.any():
                 continue
             threads, _, place, _ = machine.places(to(machine), "shared", some, width)
+            _depart(machine, threads, place, width)
             at = np.full(threads.size, NOTHING)
+            if empty and (machine.whole(source(machine))[threads] % np.uint64(width) != 0).any():
+                raise PtxError(f"a misaligned address of {width} bytes, none of which is copied")
             if not empty:
                 _, _, at, _ = machine.places(source(machine), "global", some, width)
                 machine.touched("global", at, width, threads, None, None)
             machine.open.append((threads, place, at, width))
 
     return act
+
+
+def _words(place: np.ndarray, width: int) -> np.ndarray:
+    return (place[:, None] >> 2) + np.arange(width // 4)
+
+
+def _depart(machine: Any, threads: np.ndarray, place: np.ndarray, width: int) -> None:
+    """A copy may land at once, so its place must be nobody's: touched by another since the last barrier, or by another copy."""
+    words = _words(place, width)
+    key, base, mark = (k[threads][:, None] for k in (machine.key, machine.base, machine.mark))
+    last, wrote = machine.last_read[words], machine.last_write[words]
+    conflict = (last >= base) & (last != key) | (wrote >= base) & (wrote != key) | machine.flying[words]
+    conflict |= others(machine.lanes.reader[words], mark) | others(machine.lanes.writer[words], mark)
+    if conflict.any():
+        machine.race(words.ravel(), conflict.ravel(), "to be copied to")
+    machine.flying[words] = True
 
 
 def _commit(machine: Any, mask: Any) -> None:
@@ -204,6 +240,7 @@ def _wait(machine: Any, mask: Any, left: int) -> None:
         for threads, place, at, width in group[1]:
             mine = landing[threads]
             if mine.any():
+                machine.flying[_words(place[mine], width)] = False
                 machine.touched("shared", place[mine], width, threads[mine], np.zeros(int(mine.sum()), bool), None)
                 bytes_ = np.arange(width)
                 found = machine.memory.bytes[np.maximum(at[mine], 0)[:, None] + bytes_]
@@ -213,5 +250,6 @@ def _wait(machine: Any, mask: Any, left: int) -> None:
 
 
 MAKERS: dict[str, Callable[[Kernel, Instruction], Any]] = {
+    "bar": _meet, "barrier": _meet,
     "shfl": _shuffle, "vote": _vote, "activemask": _active, "ldmatrix": _load_matrices, "mma": _multiply_matrices, "cp": _copy,
 }  # fmt: skip

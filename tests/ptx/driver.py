@@ -53,7 +53,7 @@ class FakeDriver:
     def __init__(self, path: Path, memory: int = 1 << 24) -> None:
         self.library, self.memory = ctypes.CDLL(str(path)), Memory(memory)
         self.memory.base += next(COUNT) << 36  # no two drivers give out the same address
-        self.symbols: list[str] = []
+        self.symbols: list[tuple[str, str]] = []  # of functions: name, and the architecture that its code is for
         self.graphs: list[list[tuple[Any, ...]]] = []
         self.capturing: list[tuple[Any, ...]] | None = None
         self.queues: dict[int, list[tuple[Any, ...]]] = {0: [], 1: []}
@@ -83,10 +83,10 @@ class FakeDriver:
         if what in (ALLOC, FREE, PIN, UNPIN):
             return self.memories(what, a)
         if what == FUNCTION:
-            self.symbols.append(ctypes.string_at(a).decode())
+            self.symbols.append((ctypes.string_at(a).decode(), self.arch if b else ""))
             return len(self.symbols)
         if what == LAUNCH:
-            words = range(len(kernel_of(self.symbols[a - 1], self.arch).parameters))
+            words = range(len(kernel_of(*self.symbols[a - 1]).parameters))
             self.put(0, (LAUNCH, a, b, c, [ctypes.c_int64.from_address(parameters[n]).value for n in words]))
         elif what in (COPY_IN, COPY_OUT, FILL):
             self.put(parameters[0] or 0, (what, a, b, c))
@@ -156,7 +156,7 @@ class FakeDriver:
         what, *rest = action
         if what == LAUNCH:
             function, blocks, block, words = rest
-            self.clock += launch(kernel_of(self.symbols[function - 1], self.arch), blocks, block & 0xFFFFFFFF,
+            self.clock += launch(kernel_of(*self.symbols[function - 1]), blocks, block & 0xFFFFFFFF,
                                  [np.int64(w) for w in words], self.memory, shared=block >> 32)  # fmt: skip
         elif what == COPY_IN:
             self.bytes_at(rest[0], rest[2])[:] = np.frombuffer(ctypes.string_at(rest[1], rest[2]), np.uint8)

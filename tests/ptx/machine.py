@@ -3,8 +3,9 @@
 The next instruction is always the earliest that some thread stands at, so that threads which parted meet again.  What a GPU does
 not forgive raises PtxError: memory that no array of the launch owns, misaligned addresses, collective instructions in divergent
 code, barriers that never complete, and races: shared memory touched by two warps of a block, or global memory by two warps at all,
-one of them writing another value, with no barrier between.  The blocks of a cluster count as one whose barrier holds all their
-threads; each has its own shared memory, into which the others may write.  `shuffle` lets warps run in random order, in which code
+one of them writing another value, with no barrier between; or either of them by two lanes of a warp that has not met between.
+The blocks of a cluster count as one whose barrier holds all their threads; each has its own shared memory, into which the others
+may write.  `shuffle` lets warps run in random order, in which code
 that lacks a barrier or a wait gives other numbers.  Registers and shared memory begin as garbage.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from ptx.bulk import Counter
+from ptx.lanes import TOGETHER, Lanes, marks
 from ptx.memory import Memory
 from ptx.parse import Kernel, PtxError, parse
 from ptx.warpgroup import Products
@@ -23,7 +25,8 @@ BATCH = 8192  # threads at a time, at most, but always whole blocks
 RUNS, WAITS, GONE, PARKED = range(4)  # of threads; parked: at a warp's instruction, for the other lanes
 REMOTE = 1 << 24  # byte 0 of shared memory of the first block of a cluster, as `mapa` has it; of the second it is twice that
 MANY = 0xFFF  # in the place of a warp: several
-COLLECTIVE = {"shfl": 32, "vote": 32, "ldmatrix": 32, "mma": 32, "redux": 32, "wgmma": 128}  # threads that take part
+COLLECTIVE = {"shfl": 32, "vote": 32, "ldmatrix": 32, "mma": 32, "redux": 32, "wgmma": 128,
+              "bar": 32, "barrier": 32}  # threads that come to it together  # fmt: skip
 
 
 def launch(kernel: Kernel | str, blocks: int, block: int, arguments: list[Any], memory: Memory, shuffle: int | None = None,
@@ -72,13 +75,17 @@ class Machine:
         self.local = np.full(T * self.local_size, 0xCB, np.uint8)
         words = blocks * self.shared_size // 4
         self.last_write, self.last_read = (np.full(words, -1, np.int64) for _ in range(2))  # key of who touched a word
+        self.lanes = Lanes(words)
         self.epoch = np.ones(blocks // self.cluster, np.int64)  # barriers that a block, or a cluster, has passed
+        self.met = np.zeros(-(-T // 32), np.int64)  # barriers of its own that a warp has passed
         self.arrived = np.zeros(T, bool)  # at the cluster's barrier
+        self.visited, self.left = (np.zeros(blocks // self.cluster, np.int64) for _ in range(2))  # epochs, see `remote`
         self.identify()
         self.pc, self.status = np.zeros(T, np.int64), np.zeros(T, np.int8)
         self.uniform, self.steps = 0, 0
         self.waiting: list[list[Any]] = []  # groups of cp.async; and copies that are in none yet
         self.open: list[tuple[Any, ...]] = []
+        self.flying = np.zeros(words, bool)  # words that copies of cp.async are on their way to
         self.counters: dict[tuple[int, int], Counter] = {}  # mbarriers, by block and address
         self.coming = np.zeros(words, bool)  # words that copies of the bulk engine are on their way to
         self.products = Products(self) if any(i.words[0] == "wgmma" for i in kernel.code) else None
@@ -129,18 +136,15 @@ class Machine:
             first, i = False, code[at]
             self.steps += 1
             word = i.words[0]
-            if word in ("bra", "ret", "exit", "bar", "barrier"):
-                if word in ("bar", "barrier") and "warp" in i.words:
-                    at += 1
-                    continue
-                at, mask = self.flow(i, at, mask)
-                if at < 0:
-                    return
-                continue
             if mask is not None and word in COLLECTIVE:
                 mask = self.gather(at, mask, COLLECTIVE[word])
                 if mask is None:
                     return
+            if word in ("bra", "ret", "exit", "bar", "barrier") and "warp" not in i.words:
+                at, mask = self.flow(i, at, mask)
+                if at < 0:
+                    return
+                continue
             taken = mask
             if i.predicate:
                 taken = self.predicate(i)
@@ -189,11 +193,17 @@ class Machine:
         else:
             self.pc[mask] = at + 1
         self.status[np.broadcast_to(taken, self.T)] = GONE
+        if self.cluster > 1:
+            here = np.unique(self.block_of[np.broadcast_to(taken, self.T)] // self.cluster)
+            self.left[here] = self.epoch[here]
+            self.check_visits(here)
         self.release()
         return -1, None
 
     def barrier(self, i: Any, at: int, mask: Any) -> tuple[int, Any]:
         here = slice(None) if mask is None else mask
+        if i.predicate:
+            raise PtxError(f"the interpreter does not know barriers under a condition: {i.text}")
         if ("cluster" in i.words) != (self.cluster > 1):
             raise PtxError(f"{self.kernel.name}: {i.text} in a kernel with clusters of {self.cluster} blocks")
         if "arrive" in i.words:
@@ -247,10 +257,18 @@ class Machine:
             status[done] = np.where(status[done] == WAITS, RUNS, status[done])
 
     def identify(self) -> None:
-        """key of a thread: block or cluster, barriers passed, warp; base: the least key of its block since the last barrier."""
+        """key of a thread: block or cluster, barriers passed, warp; base: the least key of its block since the last barrier;
+        mark: of lanes.py."""
         of = self.block_of // self.cluster
         base = (of + self.first // self.cluster) << 40 | self.epoch[of] << 12
         self.key, self.base = base | (self.warp_of % (self.team // 32)), base
+        warp = self.warp_of + self.first * self.block // 32
+        self.mark = marks(self.epoch[of] + self.met[self.warp_of], warp, self.lane.astype(np.int64))
+
+    def meet(self, mask: Any) -> None:
+        """These warps pass a barrier of their own."""
+        self.met += 1 if mask is None else mask.reshape(-1, 32).any(1)
+        self.identify()
 
     # ---- registers -----------------------------------------------------------------------------------------------
     def put(self, name: str, value: Any, mask: Any) -> None:
@@ -291,7 +309,13 @@ class Machine:
         return threads, self.shared if space == "shared" else self.local, owner * size + address, space
 
     def remote(self, threads: np.ndarray, address: np.ndarray, width: int) -> np.ndarray:
-        """Bytes of the shared memory of blocks of the same cluster, which must still be there."""
+        """Bytes of the shared memory of blocks of the same cluster, which must be there: the cluster has met before, and will meet
+        again before a thread leaves."""
+        here = np.unique(self.block_of[threads] // self.cluster)
+        if (self.epoch[here] == 1).any():
+            raise PtxError("shared memory of a block that may not have begun: the cluster has not met")
+        self.visited[here] = self.epoch[here]
+        self.check_visits(here)
         rank, byte = address // REMOTE - 1, address % REMOTE
         if (rank < 0).any() or (rank >= self.cluster).any() or (byte + width > self.shared_size).any():
             raise PtxError("an address of no block's shared memory in this cluster")
@@ -299,6 +323,10 @@ class Machine:
         if (self.status.reshape(self.blocks, -1)[block] == GONE).all(1).any():
             raise PtxError("shared memory of a block that is no more")
         return block * self.shared_size + byte
+
+    def check_visits(self, clusters: np.ndarray) -> None:
+        if (self.visited[clusters] == self.left[clusters])[self.left[clusters] > 0].any():
+            raise PtxError("a block ends while others may reach its shared memory: the cluster has not met behind them")
 
     def load(self, address: Any, space: str, kind: Any, count: int, mask: Any) -> list[np.ndarray]:
         size = np.dtype(kind).itemsize
@@ -326,19 +354,24 @@ class Machine:
         for n, value in enumerate(values):
             view[base + n] = value
 
-    def touched(self, space: str, at: np.ndarray, width: int, threads: np.ndarray, same: Any, view: Any) -> None:
-        """Looks for races.  same: which of the writers write what is there already; None for reads."""
+    def touched(self, space: str, at: np.ndarray, width: int, threads: np.ndarray, same: Any, view: Any,
+                together: bool = False) -> None:  # fmt: skip
+        """Looks for races.  same: which of the writers write what is there already; None for reads.  together: what is read is for
+        all lanes of the warp."""
         if space == "local":
             return
         if self.products and space == "shared" and same is not None:
             for word in range(max(1, width // 4)):
                 self.products.written((at >> 2) + word, threads)
-        key, base = self.key[threads], self.base[threads]
+        key, base, mark = self.key[threads], self.base[threads], self.mark[threads] | (TOGETHER if together else 0)
         if space == "global":
-            self.memory.touched(at, width, key, base, same)
+            self.memory.touched(at, width, key, base, same, mark)
             return
+        flying = bool(self.open or self.waiting)
         for word in range(max(1, width // 4)):
             w = (at >> 2) + word
+            if flying and self.flying[w].any():
+                self.race(w, self.flying[w], "touched", "thread while a copy is on its way there,")
             last = self.last_write[w]
             conflict = (last >= base) & (last != key)
             last = self.last_read[w]
@@ -350,7 +383,10 @@ class Machine:
                 conflict = (conflict | others | (self.last_write[w] != key)) & ~same  # the last: two warps in this instruction
             if conflict.any():
                 self.race(w, conflict, "read" if same is None else "written")
+            conflict = self.lanes.touched(w, mark, same)
+            if conflict.any():
+                self.race(w, conflict, "read" if same is None else "written", "lane")
 
-    def race(self, words: np.ndarray, conflict: np.ndarray, what: str) -> None:
+    def race(self, words: np.ndarray, conflict: np.ndarray, what: str, who: str = "warp") -> None:
         where = int(words[np.argmax(conflict)]) * 4 % self.shared_size
-        raise PtxError(f"a race: shared byte {where} is {what} by one warp and was touched by another since the last barrier")
+        raise PtxError(f"a race: shared byte {where} is {what} by one {who} and was touched by another since the last barrier")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ptx.lanes import Lanes
 from ptx.parse import PtxError
 
 GLOBAL = 1 << 45  # address of its first byte
@@ -20,6 +21,7 @@ class Memory:
         self.bytes = np.full(-(-size // ALIGN) * ALIGN + ALIGN, 0xCB, np.uint8)
         self.owned = np.zeros(self.bytes.size, bool)
         self.writer, self.reader = (np.full(self.bytes.size // 4, -1, np.int64) for _ in range(2))  # keys of machine.py
+        self.lanes = Lanes(self.bytes.size // 4)
         self.top, self.base = ALIGN, GLOBAL
 
     def allocate(self, size: int) -> tuple[int, np.ndarray]:
@@ -47,6 +49,7 @@ class Memory:
     def begin_launch(self) -> None:
         self.writer[:] = -1
         self.reader[:] = -1
+        self.lanes.clear()
 
     def check(self, address: np.ndarray, width: int) -> np.ndarray:
         """The bytes' places; PtxError for bytes that are not the launch's."""
@@ -57,8 +60,9 @@ class Memory:
             raise PtxError(f"global memory that no array of this launch owns: byte {int(bad)}")
         return at
 
-    def touched(self, at: np.ndarray, width: int, key: np.ndarray, base: np.ndarray, same: Any) -> None:
-        """Looks for races between warps; within a block a barrier orders them.  Values that do not change are let pass."""
+    def touched(self, at: np.ndarray, width: int, key: np.ndarray, base: np.ndarray, same: Any, mark: np.ndarray) -> None:
+        """Looks for races between warps, and between lanes of one; within a block a barrier orders them.  Values that do not change
+        are let pass."""
         for word in range(max(1, width // 4)):
             w = (at >> 2) + word
             conflict = self._others(self.writer[w], key, base)
@@ -72,9 +76,10 @@ class Memory:
                 conflict = (conflict | (self.writer[w] != key)) & ~same
             else:
                 continue
-            if conflict.any():
-                where = int(w[np.argmax(conflict)]) * 4
-                raise PtxError(f"a race: global byte {where} is {'read' if same is None else 'written'} by one warp and was "
+            of_lanes = self.lanes.touched(w, mark, same)
+            if conflict.any() or of_lanes.any():
+                where, who = int(w[np.argmax(conflict | of_lanes)]) * 4, "warp" if conflict.any() else "lane"
+                raise PtxError(f"a race: global byte {where} is {'read' if same is None else 'written'} by one {who} and was "
                                "touched by another")  # fmt: skip
 
     @staticmethod

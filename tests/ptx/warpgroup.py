@@ -69,6 +69,8 @@ def _places(descriptor: int, rows: int, turned: bool, size: int) -> np.ndarray:
     start, leading, stride = ((descriptor >> at & 0x3FFF) << 4 for at in (0, 16, 32))
     if descriptor >> 62 not in SPANS or (turned and descriptor >> 62 != 1) or descriptor >> 49 & 7:
         raise PtxError("the interpreter does not know this descriptor")
+    if start & (0x380 if descriptor >> 62 == 1 else 0x180):
+        raise PtxError("an operand of a product begins within the pattern of its swizzle")
     span, bits = SPANS[descriptor >> 62]
     r, k = np.arange(rows)[:, None], np.arange(16)
     if turned:
@@ -93,7 +95,7 @@ def _operand(machine: Any, g: int, descriptor: np.ndarray, rows: int, turned: bo
     if machine.coming[words].any():
         raise PtxError("a product reads shared memory that is still being copied")
     warps = np.arange(g * GROUP, (g + 1) * GROUP, 32).repeat(words.size)
-    machine.touched("shared", np.tile(words, 4) << 2, 4, warps, None, None)
+    machine.touched("shared", np.tile(words, 4) << 2, 4, warps, None, None, together=True)
     products.reading[words] += 1
     products.open[g].append(words)
     return (machine.shared.view(np.uint16)[at >> 1].astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -202,7 +202,7 @@ class CudaBuild:
             calls[job.spec.name]["entries"][job.dtypes] = {
                 "symbol": job.symbol,
                 **made["launch"],
-                "own_launches": made["own_launches"],
+                "own_launches": {k.arch: made["own_launches"][k.arch] | {"cluster": k.cluster} for k in job.own},
                 "reports": made["reports"],
                 "piece": place.piece,
                 "ptx": place.parts.pop("ptx"),

@@ -142,16 +142,13 @@ def forward(W, products):
     return attention_forward
 
 
-def backward(W, products):
-    """(WORDS, queries_side, keys_side): words of shared memory, and what a block of 128 threads does for 64 rows."""
-    shown, _, two_scores, weigh, weigh_two = products(W, OTHER)
-    (place_of, begun, stride_of, bring), own_rows = bringer(W, OTHER, 128), own_rows_of(W)
-    TILE = 2 * W * OTHER                                # bytes
-    STAGE, NUMBERS = 2 * TILE, 8 * OTHER                # two tiles; the numbers of queries, which lie behind all tiles
-    WORDS, FRAGMENTS, SCORES, WEIGHTS = (2 * STAGE + 2 * NUMBERS) // 4, (W // 16, 4), (OTHER // 8, 4), (OTHER // 16, 4)
+def walk_over_keys(W, OTHER, bring, made_of):
+    """over_keys(PLAIN, ABSENT) for tiles of OTHER rows of W columns; bring, made_of: of `bringer` and `products`."""
+    (shown, two_scores, weigh), TILE = made_of, 2 * W * OTHER
+    SCORES, WEIGHTS = (OTHER // 8, 4), (OTHER // 16, 4)
 
-    def over_keys(PLAIN):
-        """A walk over keys k0 to stop, all of which are seen where it is PLAIN."""
+    def over_keys(PLAIN, ABSENT):
+        """A walk over keys k0 to stop: all of which these warps see where it is PLAIN, none where they are ABSENT."""
 
         @helper
         def steps(k0, stop, end, tiles, keys, values, own, own_dout, acc, numbers, mask, b, S, factor, bounds, place, thread):
@@ -165,23 +162,36 @@ def backward(W, products):
                 if k0 + i32(OTHER) < end:
                     key_at, key_left = bring(free + place, key_at, key_left, key_stride)
                     value_at, value_left = bring(free + u32(TILE) + place, value_at, value_left, value_stride)
-                two_scores(s, own, tile, d, own_dout, tile + u32(TILE), thread)
-                for n in range(OTHER // 8):
-                    for r in range(4):
-                        weight = power_of_2(s[n, r] * factor - (lse_1 if r > 1 else lse_0))
-                        s[n, r] = weight * (d[n, r] - (delta_1 if r > 1 else delta_0))
-                if not PLAIN:
-                    kept = kept_keys(mask, b, k0, S, thread & 31)
-                    here = i32(bounds[0] - k0), i32(bounds[1] - k0), i32(bounds[2] - k0)
-                    hide(s, ZERO, here, kept, (thread & 3) * 2)
-                packed(p, s)
-                weigh(acc, p, tile, thread)
+                if not ABSENT:
+                    two_scores(s, own, tile, d, own_dout, tile + u32(TILE), thread)
+                    for n in range(OTHER // 8):
+                        for r in range(4):
+                            weight = power_of_2(s[n, r] * factor - (lse_1 if r > 1 else lse_0))
+                            s[n, r] = weight * (d[n, r] - (delta_1 if r > 1 else delta_0))
+                    if not PLAIN:
+                        kept = kept_keys(mask, b, k0, S, thread & 31)
+                        here = i32(bounds[0] - k0), i32(bounds[1] - k0), i32(bounds[2] - k0)
+                        hide(s, ZERO, here, kept, (thread & 3) * 2)
+                    packed(p, s)
+                    weigh(acc, p, tile, thread)
                 tile, free, k0 = free, tile, i32(k0 + i32(OTHER))
             return k0, (tile, free), (key_at, key_left, key_stride), (value_at, value_left, value_stride)
 
         return steps
 
-    plain_keys, edged_keys = over_keys(True), over_keys(False)
+    return over_keys
+
+
+def backward(W, products):
+    """(WORDS, queries_side, keys_side): words of shared memory, and what a block of 128 threads does for 64 rows."""
+    shown, _, two_scores, weigh, weigh_two = products(W, OTHER)
+    (place_of, begun, stride_of, bring), own_rows = bringer(W, OTHER, 128), own_rows_of(W)
+    TILE = 2 * W * OTHER                                # bytes
+    STAGE, NUMBERS = 2 * TILE, 8 * OTHER                # two tiles; the numbers of queries, which lie behind all tiles
+    WORDS, FRAGMENTS, SCORES, WEIGHTS = (2 * STAGE + 2 * NUMBERS) // 4, (W // 16, 4), (OTHER // 8, 4), (OTHER // 16, 4)
+
+    over_keys = walk_over_keys(W, OTHER, bring, (shown, two_scores, weigh))
+    plain_keys, edged_keys = over_keys(True, False), over_keys(False, False)
 
     @helper
     def queries_side(base, acc, dout, lse, delta, q, k, v, mask, scale, causal, window, b, h, k_head, v_head, q0, thread):

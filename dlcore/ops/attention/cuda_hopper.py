@@ -9,6 +9,7 @@ from dlcore.compiler.cuda.intrinsics import cuda, f32, i32, u32
 from dlcore.compiler.cuda.vectors import power_of_2
 from dlcore.compiler.language import helper
 from dlcore.ops.attention.cpu import first_key, first_query, keys_end, queries_end
+from dlcore.ops.attention.cuda_bf16 import walk_over_keys
 from dlcore.ops.attention.cuda_pieces import (
     LOG2E,
     ZERO,
@@ -18,8 +19,6 @@ from dlcore.ops.attention.cuda_pieces import (
     bring_numbers,
     bringer,
     clear,
-    hide,
-    kept_keys,
     load_shared_2,
     own_rows_of,
     packed,
@@ -40,39 +39,7 @@ place_of, begun, stride_of, bring = bringer(W, OTHER, THREADS)
 own_rows = own_rows_of(W)
 
 
-def over_keys(PLAIN, ABSENT):
-    """A walk over keys k0 to stop: all of which these warps see where it is PLAIN, none where they are ABSENT."""
-
-    @helper
-    def steps(k0, stop, end, tiles, keys, values, own, own_dout, acc, numbers, mask, b, S, factor, bounds, place, thread):
-        (tile, free), (key_at, key_left, key_stride), (value_at, value_left, value_stride) = tiles, keys, values
-        lse_0, lse_1, delta_0, delta_1 = numbers
-        s, d, p = cuda.local.array(SCORES, f32), cuda.local.array(SCORES, f32), cuda.local.array(WEIGHTS, u32)
-        while k0 < stop:
-            await_copies()
-            shown()
-            cuda.syncthreads()
-            if k0 + i32(OTHER) < end:
-                key_at, key_left = bring(free + place, key_at, key_left, key_stride)
-                value_at, value_left = bring(free + u32(TILE) + place, value_at, value_left, value_stride)
-            if not ABSENT:
-                two_scores(s, own, tile, d, own_dout, tile + u32(TILE), thread)
-                for n in range(OTHER // 8):
-                    for r in range(4):
-                        weight = power_of_2(s[n, r] * factor - (lse_1 if r > 1 else lse_0))
-                        s[n, r] = weight * (d[n, r] - (delta_1 if r > 1 else delta_0))
-                if not PLAIN:
-                    kept = kept_keys(mask, b, k0, S, thread & 31)
-                    here = i32(bounds[0] - k0), i32(bounds[1] - k0), i32(bounds[2] - k0)
-                    hide(s, ZERO, here, kept, (thread & 3) * 2)
-                packed(p, s)
-                weigh(acc, p, tile, thread)
-            tile, free, k0 = free, tile, i32(k0 + i32(OTHER))
-        return k0, (tile, free), (key_at, key_left, key_stride), (value_at, value_left, value_stride)
-
-    return steps
-
-
+over_keys = walk_over_keys(W, OTHER, bring, (shown, two_scores, weigh))
 plain_keys, edged_keys, absent_keys = over_keys(True, False), over_keys(False, False), over_keys(False, True)
 
 

@@ -7,7 +7,7 @@ whose 16 bytes c are at place c ^ (row % 8): the eight rows that `ldmatrix` read
 import numpy as np
 
 from dlcore.compiler.cuda.intrinsics import FULL, asm_op, cuda, i32, i64, pack_bf16, u32, u64
-from dlcore.compiler.cuda.vectors import address_of, copy_4, copy_16, load_2, power_of_2, store_2
+from dlcore.compiler.cuda.vectors import address_of, copy_4, copy_16, power_of_2, store_2
 from dlcore.compiler.language import helper
 from dlcore.ops.formulas import log
 
@@ -17,6 +17,8 @@ FAR = 1 << 30
 
 await_copies = asm_op("await_copies", "cp.async.wait_all;", "", "")
 greater = asm_op("greater", "max.f32 $0, $1, $2;", "f", "ff", memory=False)
+load_1 = asm_op("load_1", "ld.global.f32 $0, [$1];", "f", "l")
+store_1 = asm_op("store_1", "st.global.f32 [$0], $1;", "", "lf")
 load_word = asm_op("load_word", "ld.global.b32 $0, [$1];", "r", "l")
 load_shared_2 = asm_op("load_shared_2", "ld.shared.v2.f32 {$0,$1}, [$2];", "ff", "r")
 
@@ -195,14 +197,17 @@ def soften(s, acc, row, top, total, factor):
 # ---- into memory ---------------------------------------------------------------------------------------------------
 @helper
 def pairs_written(out, b, row, head, column, x, y, add):
-    """Two neighbours of out[b, row, head], or onto what is there."""
+    """Two neighbours of out[b, row, head], or onto what is there.  An array that is part of another may begin anywhere."""
     rows, heads, width = out.shape[1], out.shape[2], out.shape[3]
     if row < rows and column < width:
         at = address_of(out) + u64(4) * u64(((b * rows + row) * heads + head) * width + column)
         if add:
-            old = load_2(at)
-            x, y = x + old[0], y + old[1]
-        store_2(at, x, y)
+            x, y = x + load_1(at), y + load_1(at + u64(4))
+        if at & u64(7) == u64(0):
+            store_2(at, x, y)
+        else:
+            store_1(at, x)
+            store_1(at + u64(4), y)
 
 
 @helper

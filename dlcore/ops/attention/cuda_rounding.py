@@ -5,20 +5,28 @@ import numpy as np
 from dlcore.compiler.cuda.intrinsics import FULL, cuda, i32, pack_bf16, u64
 from dlcore.compiler.cuda.vectors import address_of, load_4, store_words
 from dlcore.compiler.language import helper
+from dlcore.ops.attention.cuda_pieces import load_1
 
 ZERO = np.float32(0)
 
 
 @helper
+def four(at):
+    if at & u64(15) == u64(0):
+        return load_4(at)
+    return load_1(at), load_1(at + u64(4)), load_1(at + u64(8)), load_1(at + u64(12))
+
+
+@helper
 def eight(x, row, column):
-    """Eight neighbours of a row of x [B, T, A, D], D a multiple of 4: 0 beyond it."""
+    """Eight neighbours of a row of x [B, T, A, D], D a multiple of 4: 0 beyond it.  x may be part of an array, anywhere."""
     D = x.shape[3]
     a, b = (ZERO, ZERO, ZERO, ZERO), (ZERO, ZERO, ZERO, ZERO)
     at = address_of(x) + u64(4) * u64(row * D + column)
     if column < D:
-        a = load_4(at)
+        a = four(at)
     if column + 4 < D:
-        b = load_4(at + u64(16))
+        b = four(at + u64(16))
     return a, b
 
 
