@@ -1,6 +1,9 @@
 """Causal attention beside PyTorch's: forward and backward together, and forward alone; 12 heads of 64, batch 4.
 
     python benchmarks/attention.py --peer torch=PYTHON
+
+`bf16`: products in bfloat16.  PyTorch's tensors are then bfloat16 in memory, as they are inside of autocast; dlcore's are float32,
+which are rounded while they are packed.
 """
 
 import sys
@@ -15,7 +18,9 @@ CASES = tuple(
 PARTS = tuple(case.part for case in CASES)
 RUNNERS = (
     Runner("dlcore", "program", "attention_dlcore.py", PARTS),
+    Runner("dlcore", "bf16", "attention_dlcore.py", PARTS, "bf16"),
     Runner("torch", "eager", "attention_torch.py", PARTS),
+    Runner("torch", "bf16", "attention_torch.py", PARTS, "bf16"),
 )
 
 if __name__ == "__main__":

@@ -1,9 +1,12 @@
-"""W3: convolutional networks, beside PyTorch: Keras' MNIST CNN, and ResNet-20 with batch normalisation on 32 x 32 x 3.
+"""W3: convolutional networks, beside PyTorch and ONNX Runtime: Keras' MNIST CNN, and ResNet-20 with batch normalisation on
+32 x 32 x 3.
 
-    python benchmarks/w3.py --peer torch=PYTHON
+    python benchmarks/w3.py --peer torch=PYTHON --peer onnxruntime=PYTHON
 
 Training: forward, mean softmax cross-entropy, backward, Adam.  Forward: the logits.  The batch is the same in each step.
-`-bf16`: products in bfloat16, in PyTorch by autocast.
+`-bf16`: products in bfloat16, in PyTorch by autocast.  The limit is that of the multiply-adds that the definition of a
+convolution has; Winograd's algorithm, which dlcore uses for 3 x 3 taps that step by one in float32, needs 16 for each 36 of them,
+and can so be below it.
 """
 
 import sys
@@ -35,6 +38,7 @@ RUNNERS = (
     Runner("torch", "fused", "w3_torch.py", PARTS),
     Runner("torch", "channels-last", "w3_torch.py", PARTS),
     Runner("torch", "compile", "w3_torch.py", PARTS),
+    Runner("onnxruntime", "session", "w3_onnxruntime.py", tuple(part for part in PARTS if part.startswith("forward"))),
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""W4: training steps of GPTs, beside PyTorch: nanoGPT's recipe for a CPU, and a larger one.
+"""W4: training steps of GPTs, beside PyTorch, JAX and Keras: nanoGPT's recipe for a CPU, and a larger one.
 
-    python benchmarks/w4.py --peer torch=PYTHON --case "train small"
+    python benchmarks/w4.py --peer torch=PYTHON --peer jax=PYTHON --peer keras=PYTHON --case "train small"
 
 Forward, mean cross-entropy over all positions, backward, AdamW with decay of the matrices.  Learned positions, tied table, biases,
 gelu by tanh, no dropout.  The batch is the same in each step.
@@ -23,6 +23,10 @@ RUNNERS = (
     Runner("torch", "compile", "w4_torch.py", PARTS),
     Runner("torch", "compile-medium", "w4_torch.py", PARTS),
     Runner("torch", "compile-bf16", "w4_torch.py", PARTS, "bf16"),
+    Runner("jax", "jit", "w4_jax.py", PARTS),
+    Runner("jax", "jit-bf16", "w4_jax.py", PARTS, "bf16"),
+    Runner("keras", "function", "w4_keras.py", PARTS),
+    Runner("keras", "function-bf16", "w4_keras.py", PARTS, "bf16"),
 )
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""W5: training steps of GPT-2 with 124 million weights, beside PyTorch: 4 sequences of 64 ids, and one of 1024.
+"""W5: training steps of GPT-2 with 124 million weights, beside PyTorch, JAX and Keras: 4 sequences of 64 ids, and one of 1024.
 
-    python benchmarks/w5.py --peer torch=PYTHON --threads 2 --case "train 64"
+    python benchmarks/w5.py --peer torch=PYTHON --peer jax=PYTHON --peer keras=PYTHON --threads 2 --case "train 64"
 
 The step is W4's: forward, mean cross-entropy over all positions, backward, AdamW; 50,257 ids, learned positions, tied table.
 The table of memory has the most that a worker's process held.
@@ -22,6 +22,10 @@ RUNNERS = (
     Runner("torch", "compile-medium", "w4_torch.py", PARTS),
     Runner("torch", "bf16", "w4_torch.py", PARTS, "bf16"),
     Runner("torch", "compile-bf16", "w4_torch.py", PARTS, "bf16"),
+    Runner("jax", "jit", "w4_jax.py", PARTS),
+    Runner("jax", "jit-bf16", "w4_jax.py", PARTS, "bf16"),
+    Runner("keras", "function", "w4_keras.py", PARTS),
+    Runner("keras", "function-bf16", "w4_keras.py", PARTS, "bf16"),
 )
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ def execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str
 
 
 def _execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, str] | None) -> dict[str, Any]:
+    from dlcore.tasks import recipe
     from dlcore.training.backup import BackupAndRestore
 
     parts, estimator = prepare(console, plan)
@@ -45,7 +46,7 @@ def _execute(console: Console, plan: Plan, folder: RunFolder, data: dict[str, st
     if rows is not None:
         parts = parts._replace(train=rows.train)
     train = plan.sections["train"]
-    monitor = train.get("monitor", "val_loss")
+    monitor = recipe.of(estimator)["monitor"]
     recorder = Recorder(console, folder, estimator.contents, monitor, plan.sections["run"]["log-every"])
     backup = BackupAndRestore(
         folder.checkpoints,

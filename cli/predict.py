@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 
 from dlcore.cli import options
 from dlcore.cli.console import Console, result_json
-from dlcore.errors import UsageError
+from dlcore.errors import DataError, UsageError
 
 
 @click.command(short_help="Label new data with a trained model.", no_args_is_help=True)
@@ -37,7 +38,7 @@ from dlcore.errors import UsageError
     metavar="SCORE",
     help="Of a detector: show boxes with this score or more.  [default: as in training]",
 )
-@click.option("--skip-bad", is_flag=True, help="Of a detector: leave out pictures that cannot be read, and count them.")
+@click.option("--skip-bad", is_flag=True, help="Leave out pictures that cannot be read, and name them.")
 @click.option("--text", metavar="TEXT", help="One text in place of INPUT.")
 @click.option(
     "--beam",
@@ -86,7 +87,7 @@ def command(
     options.use_threads(threads)
     estimator, task = open_task(model)
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
-    told = reading(task, header=header)
+    told = reading(task, skip_bad, header)
     if hasattr(estimator, "detect"):
         others = {"--proba": proba, "--top-k": top_k, "--text": text, "--beam": beam, "--attention": attention}
         for option, value in others.items():
@@ -97,8 +98,8 @@ def command(
         say_notes(console, part.notes)
         detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
         return
-    if threshold is not None or skip_bad:
-        raise UsageError("this option is for detectors", where="--skip-bad" if skip_bad else "--threshold", got=task.name)
+    if threshold is not None:
+        raise UsageError("this option is for detectors", where="--threshold", got=task.name)
     if save is not None and Path(save).exists():
         raise UsageError("the output exists; nothing was written over", where=save, hint="choose another --save")
     classes = getattr(estimator, "classes_", None)
@@ -112,6 +113,8 @@ def command(
         raise UsageError("this model draws no picture", where="--save", got=task.name, hint="leave it out")
     options.use_beam(estimator, beam)
     part = given(text, data, estimator, task, told)
+    if skip_bad and not len(part):
+        raise DataError("no picture can be read", where=", ".join(data[:3]), got=part.notes[-1] if part.notes else "")
     say_notes(console, (*part.notes, *(estimator.input_notes(part.x) if hasattr(estimator, "input_notes") else ())))
     if attention is not None:
         draw(attention, estimator, task.name, part.x)
@@ -158,10 +161,12 @@ def given(text: str | None, data: tuple[str, ...], estimator: Any, task: Any, to
     from dlcore.data.dataset import Dataset, together
 
     if text is None:
-        return together([task.read(source, labelled=False, like=estimator, **told).held_out() for source in data or ("-",)])
+        parts = [task.read(source, labelled=False, like=estimator, **told).held_out() for source in data or ("-",)]
+        whole = together(parts)
+        if len(parts) == 1 or "skip_bad" not in told:
+            return whole
+        return replace(whole, notes=(*whole.notes, *(note for part in parts for note in part.notes)))  # what is left out
     import numpy as np
-
-    from dlcore.errors import DataError
 
     if not getattr(estimator, "reads_text", False):
         raise UsageError("this model takes no texts", where="--text", got=task.name, hint="leave it out")

@@ -34,7 +34,12 @@ class Record:
     @property
     def best(self) -> dict[str, Any]:
         """The epoch whose weights are the model: where `train.monitor` was best, else the last; {} without epochs."""
-        watched = Monitor(self.config.get("train", {}).get("monitor", "val_loss"))
+        from dlcore.tasks.recipe import MACRO_F1, VAL_LOSS
+
+        monitor = self.config.get("train", {}).get("monitor", "auto")
+        if monitor == "auto":
+            monitor = MACRO_F1 if any(MACRO_F1 in row for row in self.rows) else VAL_LOSS  # measured where it is gone by
+        watched = Monitor(monitor)
         best: dict[str, Any] = {}
         for row in self.rows:
             value = row.get(watched.name)

@@ -223,11 +223,12 @@ def _trials(console: Console, search: Search, parts: Any, budget: Budget, deadli
         with held():
             values = {key: dimension.suggest(trial) for key, dimension in search.space.items()}
         candidate = search.plan(values)
-        watch = _Watch(search, trial, budget.size, deadline, candidate.sections["train"].get("monitor", "val_loss"))
+        watch = _Watch(search, trial, budget.size, deadline)
         begin = time.perf_counter()
         state = "pruned"
         try:
             estimator: Any = candidate.task.create(parts.train, candidate.arch, **candidate.options())
+            watch.follow(recipe.of(estimator)["monitor"])
             estimator.fit(parts.train, callbacks=[watch])
             if search.after:
                 watch.value = float(estimator.evaluate(parts.train)[search.metric])
@@ -271,9 +272,13 @@ def _trial(study: Any, objective: Callable[[Any], float]) -> None:
 class _Watch(Callback):
     """Tells Optuna each epoch, and ends a trial that is too large, too late, or worse than the others."""
 
-    def __init__(self, search: Search, trial: Any, size: int | None, deadline: float, monitor: str):
+    def __init__(self, search: Search, trial: Any, size: int | None, deadline: float):
         self.search, self.trial, self.size, self.deadline = search, trial, size, deadline
         self.value, self.epochs, self.reason = math.nan, 0, ""
+        self.follow(recipe.VAL_LOSS)
+
+    def follow(self, monitor: str) -> None:
+        """The metric of an epoch that the kept weights go by."""
         self.watched = Monitor(monitor)
         self._best = self.watched.worst
 

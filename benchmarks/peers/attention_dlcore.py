@@ -1,4 +1,4 @@
-"""Causal attention in dlcore: queries, keys and values f32[B, T, 12, 64]."""
+"""Causal attention in dlcore: queries, keys and values f32[B, T, 12, 64]; products of float32, or in mode `bf16` of that."""
 from worker import args, serve  # isort: skip
 
 import numpy as np
@@ -8,7 +8,7 @@ from dlcore.graph import Graph, plan
 
 part, T = args.part.split()
 shape = (args.batch, int(T), 12, 64)
-graph = Graph()
+graph = Graph(precision="bf16" if args.mode == "bf16" else "float32")
 q, k, v, dout = (graph.input(name, *shape) for name in ("q", "k", "v", "dout"))
 out = ops.attention(q, k, v, causal=True)
 gradients = {"gradients": {out: [q, k, v]}, "seeds": {out: dout}} if part == "step" else {}

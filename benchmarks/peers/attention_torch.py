@@ -1,4 +1,4 @@
-"""Causal attention in PyTorch: queries, keys and values f32[B, T, 12, 64]."""
+"""Causal attention in PyTorch: queries, keys and values [B, T, 12, 64] of float32, or in mode `bf16` of that."""
 
 from worker import args, serve  # isort: skip
 
@@ -9,8 +9,9 @@ torch.set_num_threads(args.threads)
 torch.set_num_interop_threads(1)
 part, T = args.part.split()
 shape = (args.batch, int(T), 12, 64)
-q, k, v = (torch.randn(shape, requires_grad=part == "step") for _ in range(3))
-dout = torch.randn(shape)
+kind = {"eager": torch.float32, "bf16": torch.bfloat16}[args.mode]
+q, k, v = (torch.randn(shape, dtype=kind, requires_grad=part == "step") for _ in range(3))
+dout = torch.randn(shape, dtype=kind)
 
 
 def forward() -> torch.Tensor:

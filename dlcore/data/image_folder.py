@@ -87,8 +87,8 @@ def list_table(path: Path, label_col: str = "", labelled: bool = True, may_miss:
     missing = [i for i, name in enumerate(names) if name is None or not (path.parent / str(name)).is_file()]
     if missing and not may_miss:
         raise DataError("there is no such picture", where=table.place(missing[0], column), got=str(names[missing[0]]),
-                        hint=f"{plural(len(missing), 'is', 'are')} missing; paths are relative to the table's folder; train and "
-                        "evaluate leave such out with --skip-bad")
+                        hint=f"{plural(len(missing), 'is', 'are')} missing; paths are relative to the table's folder; train, "
+                        "evaluate and predict leave such out with --skip-bad")
     return Listing([path.parent / str(name) for name in names], [str(label) for label in labels])
 
 
@@ -114,15 +114,26 @@ def read_listing(listing: Listing, source: Path, part: str, size: tuple[int, int
         what = plural(others, "image has another size and is", "images have another size and are")
         notes.append(f"{what} resized")
     if bad:
-        few = ", ".join(str(path) for path in list(bad)[:3])
-        what = plural(len(bad), "image cannot be read and is", "images cannot be read and are")
-        notes.append(f"{what} left out: {few}{', ...' if len(bad) > 3 else ''}")
+        notes.append(left_out(list(bad)))
     if listing.empty:
         what = plural(len(listing.empty), "folder holds", "folders hold")
         notes.append(f"{what} no images: {', '.join(listing.empty[:5])}")
     return Dataset(images, labels, str(source), tuple(notes))
 
 
-def read_image_files(paths: Sequence[Path], shape: tuple[int, ...]) -> np.ndarray:
-    """Images of any size, brought to `shape`: (H, W) or (H, W, 1) grey, (H, W, 3) colour, u8.  Raises `DataError`."""
-    return read_pictures(paths, shape)[0]
+def left_out(bad: Sequence[Path]) -> str:
+    """The note on pictures that cannot be read: how many, and the first ones."""
+    few = ", ".join(str(path) for path in bad[:3])
+    what = plural(len(bad), "image cannot be read and is", "images cannot be read and are")
+    return f"{what} left out: {few}{', ...' if len(bad) > 3 else ''}"
+
+
+def read_image_files(paths: Sequence[Path], shape: tuple[int, ...], source: Path, skip_bad: bool = False) -> Dataset:
+    """Images of any size, brought to `shape`: (H, W) or (H, W, 1) grey, (H, W, 3) colour, u8.
+
+    skip_bad: files that cannot be read are left out and named in a note, even if no other is there.  Raises `DataError`."""
+    images, bad = read_pictures(paths, shape, skip_bad)
+    notes = [] if list(paths) == [source] else [f"{plural(len(images), 'image')} of {source}"]
+    if bad:
+        notes.append(left_out([paths[i] for i in bad]))
+    return Dataset(images, None, str(source), tuple(notes))

@@ -9,7 +9,6 @@ from dlcore.data.arrays import read_npz
 from dlcore.data.dataset import Dataset, Parts
 from dlcore.data.detection import is_detection
 from dlcore.data.files import bare, similar_path
-from dlcore.data.findings import plural
 from dlcore.data.idx import find_idx, read_idx, read_idx_folder
 from dlcore.data.image_folder import (
     Listing,
@@ -106,23 +105,23 @@ def resized(part: Dataset, size: tuple[int, int]) -> Dataset:
     return Dataset(out.reshape(len(x), *size, *x.shape[3:]), part.y, part.source, (*part.notes, note))
 
 
-def read_inputs(source: str | Path, shape: tuple[int, ...]) -> Dataset:
+def read_inputs(source: str | Path, shape: tuple[int, ...], skip_bad: bool = False) -> Dataset:
     """Images to predict, where answers may be missing, brought to `shape`.
 
-    Also reads one image file, and a folder of image files that lie in it directly; of a table its paths alone.  Raises `DataError`.
+    Also reads one image file, and a folder of image files that lie in it directly; of a table its paths alone.
+    skip_bad: files that cannot be read or are missing are left out and named in a note.  Raises `DataError`.
     """
     path = Path(source)
     name = path.name.lower()
     if path.is_dir():
         files = sorted(child for child in path.iterdir() if child.suffix.lower() in SUFFIXES)
         if files:
-            return Dataset(read_image_files(files, shape), None, str(path), (f"{len(files):,} images of {path}",))
-        return read_images(path, shape=shape).held_out()
+            return read_image_files(files, shape, path, skip_bad)
+        return read_images(path, skip_bad=skip_bad, shape=shape).held_out()
     if name.endswith(SUFFIXES):
-        return Dataset(read_image_files([path], shape), None, str(path))
+        return read_image_files([path], shape, path, skip_bad and path.exists())
     if Path(bare(name)).suffix in _TABLES:
-        files = list_table(path, labelled=False).files
-        return Dataset(read_image_files(files, shape), None, str(path), (f"{plural(len(files), 'image')} of {path}",))
+        return read_image_files(list_table(path, labelled=False, may_miss=skip_bad).files, shape, path, skip_bad)
     if name.endswith(".npz"):
         return _to_shape(read_npz(path, labels=False).held_out(), shape)
     images = read_idx(path)

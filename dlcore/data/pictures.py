@@ -26,7 +26,7 @@ from dlcore.ops.resample import scratch
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 MOST_PIXELS = 100_000_000  # a picture with more is taken for one made to fill memory
-LEFT_OUT = "train and evaluate leave such files out with --skip-bad"
+LEFT_OUT = "train, evaluate and predict leave such files out with --skip-bad"
 _GREY = ("1", "L", "LA", "I", "I;16", "I;16B", "F")
 _BATCH = 64  # pictures that are resized by one call
 _EXIF_TURN = 0x0112

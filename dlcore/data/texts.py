@@ -23,11 +23,13 @@ _LOOKED_AT = 1000                   # rows by which columns and separators are j
 
 
 def read_texts(source: str | Path, text_col: str = "", label_col: str = "", labelled: bool = True,
-               multi_label: bool | None = None) -> Dataset:
+               multi_label: bool | None = None, header: bool | None = None, lines: bool = True) -> Dataset:
     """x: texts, an array of str;  y: labels, or tuples of labels where rows have several;  label: "text,label", the columns.
 
     Columns are those named, else those that are called as usual, else the one with the longest texts and, of the others, the one
     with the fewest different values.  multi_label: whether rows may have several labels; None: decided by the labels.
+    header: whether the first row of csv and tsv names the columns; None: it does where it has a usual name of one.
+    lines: whether a file read without labels that does not look like a table has a text in each line.
     Raises DataError: no UTF-8 (with its line), an empty text (with its row), columns that are not there."""
     text = read_text(source)
     first = next((line for line in lines_of(text) if line.strip()), "")
@@ -35,12 +37,12 @@ def read_texts(source: str | Path, text_col: str = "", label_col: str = "", labe
         raise DataError("the file is empty", where=str(source))
     if first.lstrip().startswith(MARK):
         return marked(text, str(source), multi_label)
-    if not labelled and plain(text, first, str(source), text_col):
-        lines = [(n, line.strip()) for n, line in enumerate(lines_of(text), 1)]
-        while lines and not lines[-1][1]:
-            lines.pop()
-        return made([t for _, t in lines], None, [n for n, _ in lines], str(source), (f"{len(lines):,} lines, each a text",), "")
-    table = as_rows(text, first, str(source), (text_col, label_col))
+    if not labelled and lines and plain(text, first, str(source), text_col):
+        rows = [(n, line.strip()) for n, line in enumerate(lines_of(text), 1)]
+        while rows and not rows[-1][1]:
+            rows.pop()
+        return made([t for _, t in rows], None, [n for n, _ in rows], str(source), (f"{len(rows):,} lines, each a text",), "")
+    table = as_rows(text, first, str(source), (text_col, label_col), header)
     return from_table(table, text_col, label_col, labelled, multi_label)
 
 
@@ -55,7 +57,7 @@ def plain(text: str, first: str, source: str, text_col: str) -> bool:
     return not (text_col.lower() in columns if text_col else columns[0] in TEXT_COLUMNS or set(columns) & set(LABELS))
 
 
-def as_rows(text: str, first: str, source: str, known: Sequence[str]) -> Table:
+def as_rows(text: str, first: str, source: str, known: Sequence[str], header: bool | None = None) -> Table:
     """The table, whatever separates its cells; every cell is text."""
     name = bare(source)
     if name.endswith(JSON) or (first.lstrip().startswith(("{", "[{")) and not name.endswith(".csv")):
@@ -63,7 +65,8 @@ def as_rows(text: str, first: str, source: str, known: Sequence[str]) -> Table:
     separator = cells_between(text, name)
     names = [n for n in known if n]
     lowered = [c.strip().lower() for c in first.split(separator)]
-    header = True if set(lowered) & {*TEXT_COLUMNS, *LABELS} else False if any(" " in c for c in lowered) else None
+    if header is None:
+        header = True if set(lowered) & {*TEXT_COLUMNS, *LABELS} else False if any(" " in c for c in lowered) else None
     return parse_separated(text, source, separator, header, names, missing=())
 
 

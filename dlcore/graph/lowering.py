@@ -42,6 +42,7 @@ class Device:
         self.declarations = {}
         self.choices = {}           # name of a call -> its alternatives
         self.chosen = {}            # (name, sizes, numbers, held, product) -> alternative or None
+        self.facts = {}             # (id of sizes, dtypes, name) -> (sizes of the kernel, extent, operations, sizes), of every plan
 
     def declaration(self, name):
         """A call as the table knows it, with the level's constants, else as a room declares it."""

@@ -6,6 +6,7 @@ Compiled by Cython in pure-Python mode; the source runs uncompiled too.  The ste
 """
 from __future__ import annotations
 
+import gc
 import time
 from array import array
 
@@ -39,6 +40,16 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, l
                up) -> (ids, rows, count) is what `updates` finds in `graph.rows`, by the table's name
     table      kernels; by default those of the device that `set_device` chose
     Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
+    collecting = gc.isenabled()         # tens of thousands of objects are made, nearly all of them live until the end:
+    gc.disable()                        # looking through them, and all others of the process, takes as long as planning
+    try:
+        return _plan(graph, outputs, gradients, seeds, updates, table, lookups)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _plan(graph, outputs, gradients, seeds, updates, table, lookups):
     clock = [time.perf_counter()]
     device = device_of(table if table is not None else device_table(graph.wide))
     kept = _state(graph)
@@ -333,7 +344,9 @@ class Planner:
 
     # ---- steps ------------------------------------------------------------------------------------------------------
     def emit(self):
-        facts = {}
+        facts = self.device.facts
+        if len(facts) > 4096:
+            facts.clear()
         steps = [self.step(c, group, facts) for c, group in zip(self.order, self.groups)]
         outputs = {name: self.pointer(t) for name, t in self.outputs.items()}
         leaves = {name: self.pointer(t) for name, t in self.graph.leaves.items() if id(t) in self.places}
@@ -351,14 +364,14 @@ class Planner:
         dtypes = spec.key(c.bound, self.graph.wide)
         key = id(c.dims), dtypes, declaration.name
         known = facts.get(key)
-        if known is None:               # calls of equal shapes share their sizes
-            dims = c.dims
+        dims = c.dims
+        if known is None or known[3] is not dims:       # calls of equal shapes share their sizes
             if not self.device.table.has(declaration.name, dtypes):
                 raise DeviceError(f"there is no kernel for the call {declaration.name}",
                                   where=f"layer {c.scope}" if c.scope else c.label, expected=declaration.text, got=dtypes,
                                   hint="build the kernels: python -m dlcore.compiler")
             known = facts[key] = (tuple([dims.get(s, 0) for s in spec.symbols(self.device.constants)]),
-                                  spec.value(spec.extent, dims), spec.value(spec.flops, dims))
+                                  spec.value(spec.extent, dims), spec.value(spec.flops, dims), dims)
         arrays, add, unread = [], [], self.absent
         for item in spec.arrays:
             t = c.tensors.get(item.name)
@@ -370,7 +383,7 @@ class Planner:
                 add.append(1 if (id(c), item.name) in self.add else 2 if lies else 0)
         scalars = tuple([c.scalars[i.name] for i in spec.scalars]) if c.scalars else ()
         label = f"{c.scope}/{c.label}" if c.scope else c.label
-        dims, extent, flops = known
+        dims, extent, flops, _ = known
         return Step(declaration.name, dtypes, spec, extent, spec.grid, dims, tuple(arrays), scalars, tuple(add), c.segment, group,
                     flops, label)
 

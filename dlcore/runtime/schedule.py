@@ -23,6 +23,7 @@ MEMBER_NS = 100.0           # one more member at a barrier
 START_NS = 1500.0           # a run begins and ends with more than one member
 SHARE_NS = 500.0            # a share smaller than this is not worth cutting off
 MATRIX = 1 << 15            # elements of a matrix of which each member updates a share of its own
+UNEVEN = 1.1                # times an even share: the most that cuts may make of one
 GAIN = 0.85                 # more members are woken only if the run is expected to take at most this part of the time
 FLOPS_PER_NS = {"v2": 25.0, "v3": 60.0, "v4": 110.0, "v4_bf16": 110.0, "aarch64": 25.0}
 NEAR_BYTES, NEAR_BYTES_PER_NS = 2 << 20, 40.0       # what stays in a core's own caches
@@ -51,14 +52,36 @@ def update_cuts(steps: Sequence[Step]) -> dict[int, list[int]]:
     flat = [(n, array) for n, step in enumerate(steps) if step.segment == "update" and step.extent > MATRIX
             for array, item in zip(step.arrays, step.spec.arrays, strict=True)
             if item.kind == "update" and array is not None and array[2] == (step.extent,) and array[3] == "f32"]
-    buffers = {array[0] for _, array in flat}
-    ends = {(array[0], end) for step in steps if buffers for array in step.arrays
-            if array is not None and array[0] in buffers and len(array[2]) > 1 and math.prod(array[2]) >= MATRIX
-            for end in (array[1] // 4, array[1] // 4 + math.prod(array[2]))}
+    ends = matrix_ends(steps, {array[0] for _, array in flat})
     inside: dict[int, set[int]] = {n: set() for n, _ in flat}
     for n, array in flat:                                   # the weights and their moments, which lie in other buffers
         inside[n] |= {end - array[1] // 4 for buffer, end in ends if buffer == array[0]}
     return {n: _apart(found, steps[n]) for n, found in inside.items()}
+
+
+def part_cuts(steps: Sequence[Step]) -> dict[int, list[int]]:
+    """The same for sums in parts over all gradients: each part is summed by the member that wrote most of it."""
+    flat = [(n, array) for n, step in enumerate(steps) if step.segment == "update" and step.spec.chunked
+            for array, item in zip(step.arrays, step.spec.arrays, strict=True)
+            if item.kind == "read" and array is not None and len(array[2]) == 1 and array[2][0] > MATRIX and array[3] == "f32"]
+    ends = matrix_ends(steps, {array[0] for _, array in flat})
+    found = {}
+    for n, (buffer, offset, (size,), *_) in flat:
+        extent = steps[n].extent
+        inside = {-(-(end - offset // 4) * extent // size) for where, end in ends if where == buffer}
+        kept = [0]
+        for cut in sorted(inside):
+            if min(cut - kept[-1], extent - cut) >= 2:
+                kept.append(cut)
+        found[n] = [*kept, extent]
+    return found
+
+
+def matrix_ends(steps: Sequence[Step], buffers: set[str]) -> set[tuple[str, int]]:
+    """(buffer, element) where large float32 matrices in these buffers begin and end."""
+    return {(array[0], end) for step in steps if buffers for array in step.arrays
+            if array is not None and array[0] in buffers and len(array[2]) > 1 and math.prod(array[2]) >= MATRIX
+            for end in (array[1] // 4, array[1] // 4 + math.prod(array[2]))}
 
 
 def _apart(ends: set[int], step: Step) -> list[int]:
@@ -162,7 +185,7 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
     items: list[list[tuple[int, int, int]]] = [[] for _ in range(members)]
     starts: list[list[int]] = [[] for _ in range(members)]
     ranges: dict[str, tuple[int, int]] = {}
-    names, cuts = {segment for segment, _, _ in groups}, update_cuts(steps)
+    names, cuts = {segment for segment, _, _ in groups}, {**update_cuts(steps), **part_cuts(steps)}
     barriers = dict.fromkeys(names, 0)
     serial, expected = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     for n, (segment, first, last) in enumerate(groups):
@@ -190,9 +213,11 @@ def _emit(steps, groups, placed, wide, alone, shared, parts, members, barrier, s
 
 
 def _items(call: int, step: Step, cuts: list[int] | None, part: int, parts: int) -> list[tuple[int, int, int]]:
-    """(call, begin, end) of one part, in each of the stretches between the cuts."""
-    found = []
-    for first, last in itertools.pairwise(cuts or (0, step.extent)):
+    """(call, begin, end) of one part, in each of the stretches between the cuts, unless these make shares too uneven."""
+    found, stretches = [], list(itertools.pairwise(cuts or (0, step.extent)))
+    if sum(math.ceil((last - first) / parts) for first, last in stretches) > UNEVEN * math.ceil(step.extent / parts):
+        stretches = [(0, step.extent)]
+    for first, last in stretches:
         begin, end = share(last - first, step.grid, part, parts)
         if begin < end:
             found.append((call, first + begin, first + end))

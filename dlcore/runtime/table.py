@@ -69,6 +69,7 @@ class KernelTable:
         self.constants: dict[str, int] = self.data["levels"][self.level]["constants"]
         self._library: ctypes.CDLL | None = None
         self._entries: dict[tuple[str, str], int] = {}
+        self._found: dict[tuple[str, str], tuple[str, str] | None] = {}
 
     @staticmethod
     def _not_above(wanted: str, order: list[str]) -> list[str]:
@@ -97,8 +98,12 @@ class KernelTable:
         return self._entries[key]
 
     def _find(self, name: str, dtypes: str) -> tuple[str, str] | None:
-        levels = self.calls.get(name, {}).get("entries", {}).get("cpu", {})
-        return next(((level, levels[level][dtypes]) for level in self.below if dtypes in levels.get(level, ())), None)
+        key = name, dtypes
+        if key not in self._found:
+            levels = self.calls.get(name, {}).get("entries", {}).get("cpu", {})
+            self._found[key] = next(((level, levels[level][dtypes]) for level in self.below if dtypes in levels.get(level, ())),
+                                    None)
+        return self._found[key]
 
     def _check_constants(self, name: str, level: str) -> None:
         """A kernel of a lower level lays memory out by that level's constants; they must be those of the plan."""

@@ -174,7 +174,7 @@ class ImageClassifyTask:
             shape = like.image_shape if isinstance(like, ImageClassifier) else None
             return read_images(source, parse_size(str(size)), skip_bad, shape, label_col)
         assert isinstance(like, ImageClassifier)
-        return Parts(read_inputs(source, like.image_shape))
+        return Parts(read_inputs(source, like.image_shape, skip_bad))
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, size: str = "", skip_bad: bool = False,
                **options: Any) -> ImageClassifier:

@@ -17,7 +17,6 @@ from dlcore.tasks.estimator import Estimator
 from dlcore.training.callbacks import Callback
 
 USUAL = 0.5                             # where there are no rows to choose by
-MACRO_F1 = "val_macro_f1"               # a metric of an epoch, measured where it is what the kept weights go by
 
 
 class MultiLabel(Estimator):
@@ -27,8 +26,9 @@ class MultiLabel(Estimator):
                   where none are kept), or one number for all
     thresholds_   f64 (labels,): those that `predict` goes by; they may be changed
 
-    With training={"monitor": "val_macro_f1"} each epoch is measured by the macro F1 of its own best thresholds.  It goes on
-    rising while the loss, which is that of the frequent labels, no longer falls.
+    Each epoch is measured by the macro F1 of its own best thresholds on the validation rows, and the best one is kept: it goes on
+    rising while the loss, which is that of the frequent labels, no longer falls.  With training={"monitor": "val_loss"} the epoch
+    of the least loss is kept.
     """
 
     _kind = "multi-label"
@@ -58,7 +58,7 @@ class MultiLabel(Estimator):
         if not isinstance(x, Dataset) and y is not None:
             y = label_sets(y)
         self.thresholds_ = np.zeros(0)
-        asked = recipe.of(self)["monitor"] == MACRO_F1
+        asked = recipe.of(self)["monitor"] == recipe.MACRO_F1
         measured = [_Measured(self, lambda: self._kept(x, y, validation_data))] if asked else []
         super().fit(x, y, sample_weight, validation_data=validation_data, callbacks=[*measured, *callbacks], log=log, **options)
         line = self._choose(*self._kept(x, y, validation_data))
@@ -171,7 +171,6 @@ class _Measured(Callback):
         if logs is None or not len(x):
             return
         probs, targets = self.estimator._predict(x), self.estimator._targets(y)
-        thresholds = self.estimator.thresholds_
         if self.estimator.thresholds == "auto":
-            thresholds = label_thresholds(targets, probs)
-        logs[MACRO_F1] = float(f1_above(targets > 0.5, probs, thresholds).mean())
+            self.estimator.thresholds_ = label_thresholds(targets, probs)       # also of a file written now
+        logs[recipe.MACRO_F1] = float(f1_above(targets > 0.5, probs, self.estimator.thresholds_).mean())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlcore.training.model import Model
 
 PRECISIONS = tuple(PRODUCTS)
+VAL_LOSS, MACRO_F1 = "val_loss", "val_macro_f1"     # what the kept weights go by; the second where rows have any number of labels
 # key -> (default, what it must be, whether a value is that)
 KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "warmup": (0.0, "steps, or below 1 a share of all steps, in which the rate rises", lambda v: number(v, 0)),
@@ -32,7 +33,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
                lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: number(v, 0) and v < 1),
     "precision": ("float32", "float32, bf16 or tf32x3, for the products of training steps", lambda v: v in PRECISIONS),
-    "monitor": ("val_loss", "a metric of an epoch", lambda v: isinstance(v, str) and bool(v)),
+    "monitor": (VAL_LOSS, "a metric of an epoch, or auto", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
     "optimizer_options": ({}, "arguments of the optimizer by name", lambda v: isinstance(v, Mapping)),
@@ -47,8 +48,12 @@ def _texts(value: Any) -> bool:
 
 
 def of(params: Any) -> dict[str, Any]:
-    """The settings of an estimator, those that it does not name by default."""
-    return {key: default for key, (default, _, _) in KEYS.items()} | dict(getattr(params, "training", None) or {})
+    """The settings of an estimator, those that it does not name by default; the monitor is the one that is meant."""
+    given = dict(getattr(params, "training", None) or {})
+    settings = {key: default for key, (default, _, _) in KEYS.items()} | given
+    if given.get("monitor", "auto") == "auto":
+        settings["monitor"] = MACRO_F1 if getattr(params, "_kind", "") == "multi-label" else VAL_LOSS
+    return settings
 
 
 def check(params: Any) -> None:
@@ -80,8 +85,8 @@ def measured(params: Any) -> list[str]:
 
 def check_monitor(params: Any) -> None:
     """UsageError for a metric that no epoch has."""
-    name, known = of(params)["monitor"], measured(params)
-    if not known or name in known or name == KEYS["monitor"][0]:
+    name, known = (getattr(params, "training", None) or {}).get("monitor", "auto"), measured(params)
+    if not known or name in known or name in ("auto", VAL_LOSS):
         return
     guess = difflib.get_close_matches(name, known, 1)
     raise UsageError(f"no metric of an epoch is called {name!r}", where="monitor", expected=", ".join(known),

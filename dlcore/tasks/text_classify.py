@@ -68,6 +68,7 @@ class _Text(Estimator):
     lr: Any = ByArchitecture(DEFAULTS)
     weight_decay: Any = ByArchitecture(DEFAULTS)
     columns: str = ""                   # "text,label": those of the file trained on
+    header: bool | str = "auto"         # whether the first rows of files name the columns, as `TextClassifyTask.read` was told
     _tables = True
 
     def __init__(self, arch: str = "ngrams", tokenizer: str = "word", vocabulary: int = 50_000, least: int = 1, max_len: int = 0,
@@ -232,7 +233,7 @@ class _Text(Estimator):
 
     # ---- files -------------------------------------------------------------------------------------------------------
     def _parts(self) -> dict[str, Any]:
-        stored: dict[str, Any] = {"columns": self.columns, "length": self._length, **self._decision()}
+        stored: dict[str, Any] = {"columns": self.columns, "length": self._length, "header": self.header, **self._decision()}
         if self.arch == "ngrams":
             return {"preprocess.json": {**stored, "ngrams": self._ngrams.to_json()}}
         return {"preprocess.json": stored, "tokenizer.json": self._tokenizer.to_json()}
@@ -240,10 +241,11 @@ class _Text(Estimator):
     def _restore(self, config: Mapping[str, Any], extras: Mapping[str, Any], where: str) -> int:
         place = f"{where}, preprocess.json"
         stored = mapping(extras.get("preprocess.json"), place)
-        columns, length = stored.get("columns"), stored.get("length")
-        if not isinstance(columns, str) or type(length) is not int or not 1 <= length <= _MOST_STEPS:
+        columns, length, header = stored.get("columns"), stored.get("length"), stored.get("header", "auto")
+        if (not isinstance(columns, str) or type(length) is not int or not 1 <= length <= _MOST_STEPS
+                or not (isinstance(header, bool) or header == "auto")):
             raise ModelFileError("the preprocessing of a text model is malformed", where=place)
-        self.columns, self._length = columns, length
+        self.columns, self._length, self.header = columns, length, header
         self._restore_decision(stored, place)
         if self.arch == "ngrams":
             self._ngrams = NGrams.from_json(stored.get("ngrams"), place)
@@ -328,35 +330,41 @@ class TextClassifyTask:
 
     def defaults(self, arch: str) -> Sections:
         sections = TextClassifier(arch).sections()
-        return {**sections, "model": {**sections["model"], "labels": "auto", "thresholds": "auto"}}
+        return {**sections, "data": {**sections["data"], "header": "auto"},
+                "model": {**sections["model"], "labels": "auto", "thresholds": "auto"},
+                "train": {**sections["train"], "monitor": "auto"}}
 
     def read(self, source: str, *, label_col: str = "", text_col: str = "", labelled: bool = True,
-             like: Estimator | None = None) -> Parts:
+             like: Estimator | None = None, header: bool | str = "auto") -> Parts:
+        """header: whether the first row of csv and tsv names the columns; "auto": as `like` was told, else what it looks like."""
         assert like is None or isinstance(like, _Text)
+        lines = header == "auto"
+        told = like.header if like and lines else header
+        first = told if isinstance(told, bool) else None
         if like is not None:
             text, _, label = like.columns.partition(",")
             known = isinstance(like, MultiLabelTextClassifier)
             try:
-                return Parts(read_texts(source, text_col or text, label_col or label, labelled, known))
+                return Parts(read_texts(source, text_col or text, label_col or label, labelled, known, first, lines))
             except DataError as error:
                 if text_col or label_col or not error.message.startswith("there is no column"):
                     raise
-        return Parts(read_texts(source, text_col, label_col, labelled, None if like is None else known))
+        return Parts(read_texts(source, text_col, label_col, labelled, None if like is None else known, first, lines))
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, labels: str = "auto",
-               thresholds: str | float = "auto", **options: Any) -> _Text:
+               thresholds: str | float = "auto", header: bool | str = "auto", **options: Any) -> _Text:
         if labels not in ("auto", "one", "several"):
             raise UsageError(f"labels = {labels!r} is of no use", expected="auto, one, several")
         several = train.y is not None and train.y.dtype == object
         if labels == "one" and several:
             raise UsageError("labels = 'one', but rows have several", hint="labels = auto")
         chosen = {"arch": arch or next(iter(ARCHITECTURES)), "random_state": seed, **renamed(options)}
-        if several:
-            return MultiLabelTextClassifier(**chosen, thresholds=threshold_of(thresholds))
-        if thresholds != "auto":
+        if not several and thresholds != "auto":
             raise UsageError("thresholds are for rows with several labels", where="thresholds", got="one label each",
                              hint="leave it out")
-        return TextClassifier(**chosen)
+        made = MultiLabelTextClassifier(**chosen, thresholds=threshold_of(thresholds)) if several else TextClassifier(**chosen)
+        made.header = header
+        return made
 
 
 def threshold_of(text: str | float) -> str | float:

@@ -147,6 +147,14 @@ def test_pictures_to_a_cache_that_is_trained_on(command, tmp_path):
     assert "bad.png" in command(*train, "--data", "photos", code=4).stderr
     done = command(*train, "--data", "photos", "--size", 8, "--skip-bad", "--out", "run")
     assert "1 image cannot be read and is left out" in done.stderr and "images of 8x8x3" in done.stderr
+    assert "--skip-bad" in command("predict", "run", "photos/cat", code=4).stderr
+    done = command("predict", "run", "photos/cat", "--skip-bad")
+    assert len(done.stdout.split()) == 20 and "1 image cannot be read and is left out: photos/cat/bad.png" in done.stderr
+    done = command("predict", "run", "photos/cat/1.png", "photos/cat/bad.png", "photos/dog/2.png", "--skip-bad")
+    assert len(done.stdout.split()) == 2 and "left out: photos/cat/bad.png" in done.stderr
+    done = command("predict", "run", "photos/cat/bad.png", "--skip-bad", code=4)
+    assert "no picture can be read" in done.stderr and not done.stdout
+    assert "no such file" in command("predict", "run", "photos/cat/none.png", "--skip-bad", code=4).stderr
     (tmp_path / "photos" / "cat" / "bad.png").unlink()
     command("data", "convert", "photos", "p.cache", "--size", 8)
     assert "mapped from p.cache" in command(*train, "--data", "p.cache", "--out", "run2").stderr

@@ -42,10 +42,12 @@ _PLACES = {"height": 7, "width": 7, "columns": 6, "groups": 2, "reach": 3, "row_
 _PLACES |= {"taps_high": 3, "taps_wide": 2}
 _HEADS = {"B": 2, "T": 13, "S": 13, "H": 4, "A": 4, "E": 2, "L": 2, "D": 8, "V": 8}
 _SEEN = {"groups": 2, "k_head": 0, "v_head": 0, "causal": 1, "window": 0}
+_WINOGRAD = {"B": 2, "H": 4, "W": 5, "M": 40, "KH": 3, "KW": 3, "J": 16, "G": 1, "N": 16, "PARTS": 3}
 FAMILIES: dict[str, tuple[dict[str, int], dict[str, float]]] = {
     "correlate_few": (_TAPS | {"G": 1, "J": 8, "N": 2}, _PLACES | {"groups": 1}),
     "correlate": (_TAPS, _PLACES),
     "weight_parts": (_TAPS | {"PARTS": 3}, _PLACES),
+    "winograd": (_WINOGRAD, {"height": 4, "width": 5, "columns": 5, "channels": 16, "top": 1, "left": 1}),
     "depthwise": (_TAPS | {"J": 1, "N": 1, "G": 5}, _PLACES | {"groups": 5}),
     "pack_filters": (_TAPS, {}),
     "turn_filters": (_TAPS, {}),

@@ -184,6 +184,19 @@ def test_a_language_model_learns_and_is_saved(tmp_path):
     np.testing.assert_array_equal(dl.Model.load(tmp_path / "m.dlc").predict(x[:, :-1]), model.predict(x[:, :-1]))
 
 
+def test_bf16_learns_what_float32_does():
+    """Products and attention, forward and backward, in heads that are wide enough for bf16."""
+    x = np.random.default_rng(1).integers(0, 20, 60)[np.arange(6)[:, None] * 3 + np.arange(41)]
+    found = {}
+    for precision in ("float32", "bf16"):
+        ids = Input((40,), "int32")
+        model = dl.Model(ids, CausalLM(20, 40, 2, 2, 64)(ids))
+        model.compile(dl.optim.AdamW(3e-3), SparseCategoricalCrossentropy(from_logits=True), precision=precision)
+        found[precision] = [model.train_on_batch(x[:, :-1], x[:, 1:]) for _ in range(12)]
+    assert found["bf16"][-1] < 0.8 * found["bf16"][0]
+    np.testing.assert_allclose(found["bf16"], found["float32"], rtol=1e-2)
+
+
 def test_logits_in_pieces_give_the_same_step(monkeypatch):
     """The gradient of a tied table comes from both of its uses, whether the logits are whole or made piece by piece."""
     x = np.random.default_rng(1).integers(0, 40, (4, 9))

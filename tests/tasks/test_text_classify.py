@@ -81,7 +81,7 @@ def rare():
 
 def test_each_label_has_a_threshold(tmp_path):
     texts, labels = rare()
-    options = {**ARCHITECTURES["ngrams"], "epochs": 10, "val_split": 0.3, "training": {"monitor": "val_macro_f1"}}
+    options = {**ARCHITECTURES["ngrams"], "epochs": 10, "val_split": 0.3}
     lines = []
     model = MultiLabelTextClassifier("ngrams", **options).fit(texts, labels, log=lines.append)
     half = MultiLabelTextClassifier("ngrams", thresholds=0.5, **options).fit(texts, labels)
@@ -132,9 +132,13 @@ def test_thresholds_of_few_rows_lie_in_a_range_that_is_good():
 def test_several_labels_on_the_command_line(tmp_path, capsys):
     texts, labels = several()
     (tmp_path / "rows.tsv").write_text("".join(f"{t}\t{','.join(row)}\n" for t, row in zip(texts, labels, strict=True) if row))
-    words = ["--data", str(tmp_path / "rows.tsv"), "--epochs", "6", "--out", str(tmp_path / "run"), "--monitor", "val_macro_f1"]
+    words = ["--data", str(tmp_path / "rows.tsv"), "--epochs", "6", "--out", str(tmp_path / "run"), "--val-split", "0.3"]
     assert run(["train", "text-classify", *words]) == 0
     assert "thresholds of the labels" in capsys.readouterr().err
+    epochs = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    best = max(row["val_macro_f1"] for row in epochs)
+    assert run(["runs", "list", str(tmp_path), "--json"]) == 0
+    assert best in [row["metrics"].get("val_macro_f1") for row in json.loads(capsys.readouterr().out)["runs"]]
     assert run(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.tsv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["metrics"]) == {"accuracy", "macro_f1", "micro_f1"} and len(found["by_label"]) == 3
@@ -143,6 +147,26 @@ def test_several_labels_on_the_command_line(tmp_path, capsys):
     assert run(["predict", str(tmp_path / "run"), "--text", "some red green words"]) == 0
     assert set(capsys.readouterr().out.strip().split(",")) <= {"red", "green", "blue"}
     assert run(["train", "text-classify", *words[:5], str(tmp_path / "x"), "--set", "model.thresholds=2"]) == 3
+
+
+def test_whether_there_is_a_header_is_told(tmp_path, capsys):
+    """The first row names the columns by words that are no usual names, or is a row that has one."""
+    rows = "".join(f"some {'red' if i % 2 else 'blue'} words {i}\t{'warm' if i % 2 else 'cold'}\n" for i in range(60))
+    (tmp_path / "named.tsv").write_text("what is said\tits kind\n" + rows)
+    (tmp_path / "plain.tsv").write_text("title\twarm\n" + rows)
+    for name, option, columns in (("named", "--header", "what is said,its kind"), ("plain", "--no-header", "c1,c2")):
+        words = ["--data", str(tmp_path / f"{name}.tsv"), "--epochs", "1", "--out", str(tmp_path / name), option]
+        assert run(["train", "text-classify", *words]) == 0
+        assert f"header {option == '--header'}" in capsys.readouterr().err
+        model = dlcore.load(tmp_path / name / "model.dlc")
+        assert (model.columns, model.header) == (columns, option == "--header")
+        assert model.classes_.tolist() == ["cold", "warm"]
+        assert run(["evaluate", str(tmp_path / name), str(tmp_path / f"{name}.tsv"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["rows"] == 60 + (name == "plain")
+    assert run(["predict", str(tmp_path / "plain"), str(tmp_path / "named.tsv"), "--header"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 60
+    assert run(["predict", str(tmp_path / "plain"), str(tmp_path / "plain.tsv")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 61
 
 
 def test_long_texts_in_windows():

@@ -10,16 +10,28 @@ the shape fixes.  Each share has scratch of its own; a run of shares uses that o
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
-from dlcore.ops.attention import FEW, FLOPS, OPTIONS, READS
+from dlcore.ops.attention import FEW, FLOPS, OPTIONS, READS, bf16, bf16_backward  # noqa: F401  (the latter register kernels)
+from dlcore.ops.attention.seen import (
+    BLOCK,
+    QUERIES,
+    clear,
+    first_key,
+    first_query,
+    greatest,
+    hide,
+    keys_end,
+    prepare_queries,
+    queries_end,
+    rescale,
+)
 from dlcore.ops.formulas import exp, log
 from dlcore.ops.matmul.cpu import one_tile, transposed
 from dlcore.ops.matmul.tiles import ADD
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 SHARES = 32                                 # of the work; each has scratch of its own
-QUERIES = 32 // PANEL * PANEL               # of a block, forward
 KEYS = 264                                  # at most, of a block: a multiple of every level's TILE
-BLOCK, BACK_KEYS = 128 // PANEL * PANEL, 120        # the same backward
+BACK_KEYS = 120                             # the same backward
 PARTS = 8                                   # of the keys of a head, where heads are few
 ZERO, ONE, INF = np.float32(0), np.float32(1), np.float32(np.inf)
 
@@ -48,35 +60,6 @@ lowered("packed_attention_backward",
         "packed_attention_backward_heads(dout, out, lse, qkv, mask, groups, scale, causal, window -> dqkv)")
 
 
-# ---- which keys a query sees -------------------------------------------------------------------------------------
-@helper
-def first_key(q0, offset, causal, window):
-    """The first key that queries q0 and on see; it may be beyond the last, or below 0."""
-    return q0 + offset - window + 1 if window > 0 else 0
-
-
-@helper
-def keys_end(q1, S, offset, causal, window):
-    """Behind the last key that queries up to q1 see."""
-    if causal:
-        return min(S, q1 + offset)
-    return min(S, q1 + offset + window - 1) if window > 0 else S
-
-
-@helper
-def first_query(k0, offset, causal, window):
-    """The first query that sees keys k0 and on."""
-    if causal:
-        return k0 - offset
-    return k0 - offset - window + 1 if window > 0 else 0
-
-
-@helper
-def queries_end(k1, T, offset, causal, window):
-    """Behind the last query that sees keys up to k1."""
-    return min(T, k1 - 1 + window - offset) if window > 0 else T
-
-
 # ---- pieces ------------------------------------------------------------------------------------------------------
 @helper
 def turn(source, b, t, head, n, out, share, width):
@@ -94,32 +77,10 @@ def turn(source, b, t, head, n, out, share, width):
 
 
 @helper
-def hide(scores, share, k0, k1, q0, offset, causal, window, mask, b):
-    """-inf where a query of the block does not see a key."""
-    for k in range(k0, k1):
-        first = k - offset - q0 if causal else 0
-        last = QUERIES
-        if window > 0:
-            last = k - offset - q0 + window
-            first = first if causal else k - offset - q0 - window + 1
-        if mask.shape[0] > 0 and mask[b, k] == ZERO:
-            last = 0
-        if first > 0 or last < QUERIES:
-            for i in range(QUERIES):
-                at = (k - k0) * QUERIES + i
-                scores[share, at] = scores[share, at] if first <= i < last else -INF
-
-
-@helper
 def weigh(scores, share, rows, scale, tops, news, totals):
     """Scores become exp(scale score - top); tops and totals of the queries move on.  `news`: what older sums are to be
     multiplied by.  A query that has seen nothing yet has a top of -inf, and 0 stands in for it."""
-    for i in range(QUERIES):
-        news[share, i] = -INF
-    for k in range(rows):
-        for i in range(QUERIES):
-            s = scores[share, k * QUERIES + i]
-            news[share, i] = s if s > news[share, i] else news[share, i]
+    greatest(scores, share, rows, news)
     for i in range(QUERIES):
         old, new = tops[share, i], news[share, i] * scale
         new = new if new > old else old
@@ -159,15 +120,6 @@ def weighted_values(scores, share, v, v_head, k0, k1, out, b, t, h, n, mode):
                      H * V, min(TILE, n - r), min(PANEL, V - c), scores, 0, mode)
 
 
-@helper
-def rescale(out, b, t, h, n, factors, share):
-    """Row i of out[b, t:t + n, h] times its factor; a factor of 0 gives 0, whatever stands there."""
-    for i in range(n):
-        factor = factors[share, i]
-        for c in range(out.shape[3]):
-            out[b, t + i, h, c] = out[b, t + i, h, c] * factor if factor != ZERO else ZERO
-
-
 @kernel
 def attention_blocks(q, k, v, mask, k_head, v_head, groups, scale, causal, window, turned, scores, tops, news, totals, out,
                      lse, begin, end):
@@ -201,19 +153,6 @@ def attention_blocks(q, k, v, mask, k_head, v_head, groups, scale, causal, windo
 
 
 # ---- backward ----------------------------------------------------------------------------------------------------
-@helper
-def prepare_queries(dout, out, lse, scale, b, t, h, n, lses, deltas, share):
-    """What the rows of a block share: log-sum-exp, and delta times scale; rows beyond n get probabilities of 0."""
-    V = out.shape[3]
-    for i in range(n):
-        delta = ZERO
-        for c in range(V):
-            delta += dout[b, t + i, h, c] * out[b, t + i, h, c]
-        deltas[share, i], lses[share, i] = delta * scale, lse[b, h, t + i]
-    for i in range(n, BLOCK):
-        deltas[share, i], lses[share, i] = ZERO, INF
-
-
 @helper
 def probabilities(probs, grads, share, row, p, first, last, scale, lses, deltas):
     """One row of a tile: scores become probabilities, their gradients those of the scores times scale."""
@@ -281,14 +220,6 @@ def add_to_queries(grads, share, k, b, k_head, k0, k1, t, n, offset, causal, win
                 one_tile(high - low, grads, share * grads.shape[1] + (low - k0) * BLOCK + r, 1, BLOCK, k,
                          ((b * S + low) * E + k_head) * D + c, E * D, dq, at + r * row + c, row, rows, min(PANEL, D - c), grads,
                          0, ADD)
-
-
-@helper
-def clear(out, b, t0, t1, h0, h1):
-    for t in range(t0, t1):
-        for h in range(h0, h1):
-            for c in range(out.shape[3]):
-                out[b, t, h, c] = ZERO
 
 
 @helper

@@ -78,7 +78,7 @@ CASES = [
     case("grouped", 2, 21, 21, 6, 2, 8, causal=True), case("one-key-head", 2, 50, 50, 4, 1, 16, causal=True),
     case("other-values", 3, 20, 25, 3, 3, 12, 20), case("scaled", 2, 12, 12, 4, 4, 32, scale=0.7),
     case("blocks", 1, 150, 300, 2, 1, 4, causal=True), case("many-blocks", 2, 135, 290, 4, 4, 3),
-    case("large-heads", 1, 14, 14, 8, 8, 40, causal=True),
+    case("large-heads-few", 1, 21, 26, 4, 2, 33, causal=True), case("large-heads", 1, 14, 14, 8, 8, 40, causal=True),
     packed("packed", 3, 35, 3, 3, 16, causal=True), packed("packed-few", 1, 35, 2, 2, 8, causal=True),
     packed("packed-grouped", 4, 40, 4, 2, 32, masked=True), packed("packed-window", 4, 133, 2, 2, 6, window=11),
     packed("packed-few-padding", 2, 20, 4, 2, 8, masked=True),

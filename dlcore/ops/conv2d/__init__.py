@@ -13,7 +13,7 @@ conv2d_data is the transposed convolution; conv1d is a convolution of images one
 steps by one is a matrix product.  Activations: as in `dense`, with the same rule for those whose derivative needs their input.
 
 Sources: Dumoulin, Visin, A guide to convolution arithmetic for deep learning, 2016; implicit products of packed patches as in
-Chetlur et al., cuDNN: Efficient primitives for deep learning, 2014.
+Chetlur et al., cuDNN: Efficient primitives for deep learning, 2014; 3 x 3 taps by Winograd's algorithm as in Lavin, Gray, 2015.
 """
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ Under bf16, where the level has it and a group an even number of channels, the s
 K at a time: strips and filters are rounded while they are packed, sums stay float32.
 
 Each place is summed in one order whoever computes it.  `few.py` has convolutions with few channels out, `weights.py` the gradients
-by weights.
+by weights, `winograd.py` float32 convolutions of 3 x 3 taps that step by one.
 """
 import numpy as np
 

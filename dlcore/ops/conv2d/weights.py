@@ -5,6 +5,7 @@ order.  Of a strip the image is copied as in `cpu.py`, of what arrived one panel
 all tiles of the taps pass by.  Under bf16 two images lie side by side, place by place: a pair of K is one place of both.
 """
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
+from dlcore.ops.conv2d import winograd  # noqa: F401  (its lowerings come first)
 from dlcore.ops.conv2d.blocks import LEVEL, NARROW, PLACES, one_tile, tile_rows
 from dlcore.ops.conv2d.moves import two_moves
 from dlcore.ops.matmul.tiles import ADD

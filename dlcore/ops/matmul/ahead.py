@@ -20,3 +20,11 @@ def fetch_part(a, form, i, i1, first, last, part, parts):
         for k in range(first + depth * part // parts, first + depth * (part + 1) // parts):
             for row in range(i * TILE, i1 * TILE, LINE):
                 fetch(a, k * M + row)
+
+
+@helper
+def fetch_lines(array, at, row, rows, size):
+    """Asks for `size` elements of each of `rows` rows, `row` elements apart; the first begins with element `at`."""
+    for i in range(rows):
+        for j in range(0, size, LINE):
+            fetch(array, at + i * row + j)

@@ -11,15 +11,17 @@ number of threads.  `benchmarks/matmul_notes.md` says what else was tried.
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
+from dlcore.compiler.simd import ask_to_write
 from dlcore.ops.matmul import NONE, RELU, bf16, few  # noqa: F401  (bf16 and few register their kernels)
 from dlcore.ops.matmul.activate import activate
-from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_part
+from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_lines, fetch_part
+from dlcore.ops.matmul.rows import LOW, first_row
 from dlcore.ops.matmul.tiles import ADD, BIAS, fetch, matrix_tile, transposed_block
 from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
-MIDDLE, LOW = TILE - TILE // 3, TILE // 3           # rows of the smaller tiles, for what is left at the end
+MIDDLE = TILE - LOW                                 # rows of a tile between a whole one and one of LOW
 NARROW = (VECTORS + 1) // 2                         # registers of columns of the narrow tiles
 DEPTH = 384                                         # of K at a time
 BLOCK = 512 // PANEL                                # panels that are near at a time
@@ -110,12 +112,16 @@ call("transposed_copy(b: F[N, K] -> out: F[K, N])", over="ceil(N / LANES)")
 
 @kernel
 def transposed_copy(b, out, begin, end):
-    """Threads share b's rows, which are the columns of a product with `out`: each reads there what it wrote here."""
+    """Threads share b's rows, which are the columns of a product with `out`: each reads there what it wrote here.
+
+    Lines of `out` are asked for ahead: another core may have them, of what stood there before."""
     N, K = b.shape
     last = min(end * LANES, N)
     for n in range(begin * LANES, last, LANES):
         whole = K - K % LANES if n + LANES <= N else 0
         for k in range(0, whole, LANES):
+            for row in range(k + LANES, k + 2 * LANES):
+                ask_to_write(out, row * N + n)
             transposed(b, n * K + k, K, out, k * N + n, N)
         for row in range(n, min(n + LANES, last)):
             for k in range(whole, K):
@@ -148,11 +154,12 @@ def one_tile(depth, a, a_at, a_row, a_col, b, b_at, b_row, c, c_at, ldc, rows, n
 
 
 @helper
-def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, add, bias, biased, activation, parameter):
+def multiply(begin, end, K, a, a_row, a_col, b, b_row, out, add, bias, biased, activation, parameter):
     """Tiles begin to end of  out (+)= a b, then bias and activation.
 
-    Row block i of a starts at element i * a_block, panel p of b at p * b_block; see `tiles.py` for the other strides.  The
-    longer of the two axes is the outer one, which threads share.  `bias` is any array where `biased` is 0."""
+    Panel p of b starts at element p * PANEL; see `tiles.py` for the strides.  The longer of the two axes is the outer one,
+    which threads share.  `bias` is any array where `biased` is 0.  In the first round what the next tile reads is asked
+    for: another core may have written it."""
     M, N = out.shape
     blocks, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
     by_rows = blocks >= panels
@@ -168,12 +175,19 @@ def multiply(begin, end, K, a, a_block, a_row, a_col, b, b_block, b_row, out, ad
                 right = min(min(first + BLOCK, inside), end - outer * inside)
                 for inner in range(left, right):
                     i, p = (outer, inner) if by_rows else (inner, outer)
-                    rows, n = min(TILE, M - i * TILE), min(PANEL, N - p * PANEL)
-                    one_tile(stop - start, a, i * a_block + start * a_col, a_row, a_col,
-                             b, p * b_block + start * b_row, b_row, out, i * TILE * N + p * PANEL, N, rows, n,
-                             bias, p * PANEL, mode)
+                    row, n = first_row(i, M), min(PANEL, N - p * PANEL)
+                    rows = first_row(i + 1, M) - row
+                    if outer == begin // inside and inner + 1 < right:
+                        if by_rows:
+                            fetch_lines(b, start * b_row + (p + 1) * PANEL, b_row, stop - start, PANEL)
+                        elif a_col == 1:
+                            fetch_lines(a, (row + rows) * a_row + start, a_row, TILE, stop - start)
+                        else:
+                            fetch_lines(a, row + rows + start * a_col, a_col, stop - start, TILE)
+                    one_tile(stop - start, a, row * a_row + start * a_col, a_row, a_col, b, p * PANEL + start * b_row, b_row,
+                             out, row * N + p * PANEL, N, rows, n, bias, p * PANEL, mode)
                     if activation > RELU and part == parts - 1:
-                        activate(out, i * TILE, rows, p * PANEL, n, activation, parameter)
+                        activate(out, row, rows, p * PANEL, n, activation, parameter)
 
 
 @helper
@@ -234,20 +248,19 @@ call(f"dense_blocked({DENSE}; {WORK})", over=str(SHARES), flops=FLOPS)
 @kernel
 def multiply_nn(a, b, out, begin, end, add_out):
     K, N = b.shape
-    multiply(begin, end, K, a, TILE * K, K, 1, b, PANEL, N, out, add_out, out, False, NONE, ZERO)
+    multiply(begin, end, K, a, K, 1, b, N, out, add_out, out, False, NONE, ZERO)
 
 
 @kernel
 def multiply_tn(a, b, out, begin, end, add_out):
     K, M = a.shape
-    multiply(begin, end, K, a, TILE, 1, M, b, PANEL, b.shape[1], out, add_out, out, False, NONE, ZERO)
+    multiply(begin, end, K, a, 1, M, b, b.shape[1], out, add_out, out, False, NONE, ZERO)
 
 
 @kernel
 def dense_direct(x, weight, bias, activation, parameter, out, begin, end):
     K, N = weight.shape
-    multiply(begin, end, K, x, TILE * K, K, 1, weight, PANEL, N, out, False, bias, bias.shape[0] > 0, activation,
-             parameter)
+    multiply(begin, end, K, x, K, 1, weight, N, out, False, bias, bias.shape[0] > 0, activation, parameter)
 
 
 @kernel
@@ -290,16 +303,17 @@ def dense_halves(x, weight, halves, begin, end):
         for part in range(parts):
             start, stop = first + (last - first) * part // parts, first + (last - first) * (part + 1) // parts
             for tile in range(left, right):
-                p, i = tile // blocks, tile % blocks
-                one_tile(stop - start, x, i * TILE * K + start, K, 1, weight, p * PANEL + start * N, N, halves,
-                         half * M * N + i * TILE * N + p * PANEL, N, min(TILE, M - i * TILE), min(PANEL, N - p * PANEL), x,
-                         0, ADD if part > 0 else 0)
+                p, row, row1 = tile // blocks, first_row(tile % blocks, M), first_row(tile % blocks + 1, M)
+                one_tile(stop - start, x, row * K + start, K, 1, weight, p * PANEL + start * N, N, halves,
+                         (half * M + row) * N + p * PANEL, N, row1 - row, min(PANEL, N - p * PANEL), x, 0,
+                         ADD if part > 0 else 0)
 
 
 # ---- which of them -----------------------------------------------------------------------------------------------
 DIRECT = "M <= 8 or K * N <= 131072 or (N <= 256 and K * N <= 262144)"      # rows of b that are long lie badly for a tile
 FEW = "M == 1 or (M <= 16 and K * N > 262144)"                               # the matrix, read once, is what takes the time
 HALVED = "8 < M and 8 * M <= K and K * N >= 131072"                         # where the weights are most of what is read
+TRAINED = "8 < M and 2 * M <= K and K * N >= 16384"                         # where the update writes what was read
 lowered("matmul_nn", "few_nn(a, b -> out)", when=FEW)
 lowered("matmul_nn", "multiply_nn(a, b -> out)", when=DIRECT)
 lowered("matmul_nn", "blocked_nn(a, b -> out)")
@@ -313,6 +327,9 @@ lowered("dense_forward", "few_parts(x, weight -> parts)", "parts_sum(parts, bias
 lowered("dense_forward", "few_dense(x, weight, bias, activation, parameter -> out)", when=FEW)
 lowered("dense_forward", "dense_halves(x, weight -> halves)", "parts_sum(halves, bias, activation, parameter -> out)",
         when=f"({DIRECT}) and {HALVED}")
+lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT, held="weight")
+lowered("dense_forward", "dense_halves(x, weight -> halves)", "parts_sum(halves, bias, activation, parameter -> out)",
+        when=f"({DIRECT}) and {TRAINED}")
 lowered("dense_forward", "dense_direct(x, weight, bias, activation, parameter -> out)", when=DIRECT)
 lowered("dense_forward", "dense_blocked(x, weight, bias, activation, parameter -> out)")
 

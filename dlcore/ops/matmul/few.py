@@ -11,18 +11,20 @@ bits whatever stands in the other rows, and however many there are.
 import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel
-from dlcore.compiler.simd import bf16_from_float
+from dlcore.compiler.simd import ask_to_read, bf16_from_float
 from dlcore.ops.matmul import NONE, RELU
 from dlcore.ops.matmul.activate import activate
+from dlcore.ops.matmul.rows import first_row
 from dlcore.ops.matmul.streams import added_stream, column_stream, row_stream
 
-PANEL, LANES = constant("PANEL"), constant("LANES")
+TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 VECTORS = PANEL // LANES
 WIDE = 4 * VECTORS * (2 if LANES == 16 else 1)      # registers of sums side by side: half of those that there are
 DEEP = 4                                            # rows of b[K, N] that are used for every row of a while they are near
 ROWS = 4                                            # of b[N, K] at a time
 NEAR = 1 << 18                                      # elements of a matrix that may be in the second-level cache
 BESIDE = 4096                                       # columns whose sums are in the first-level cache
+LINE, AHEAD = 16, 8                                 # elements of a cache line; rows of the parts that are asked for ahead
 PARTS = 8                                           # of K, whose sums are kept apart
 LEVEL = ("v4_bf16",)
 ZERO = np.float32(0)
@@ -139,8 +141,8 @@ for kind, dtype in (("few", "f32"), ("half", "bf16")):
     call(f"{kind}_dense(x: F[M, K], weight: {dtype}[K, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
          over=PANELS, flops=FLOPS)
     call(f"{kind}_parts(a: F[M, K], b: {dtype}[K, N] -> parts: F[{PARTS}, M, N])", over=str(PARTS), flops=FLOPS)
-call("parts_sum(parts: F[P, M, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])", over=PANELS,
-     flops="P * M * N")
+call("parts_sum(parts: F[P, M, N], bias: f32[N]?, activation: i64, parameter: f32 -> out: F[M, N])",
+     over="ceil(M / TILE) * ceil(N / PANEL)", flops="P * M * N")
 call("halved(x: f32[K, N] -> out: bf16[K, N])", over="K")
 
 
@@ -175,15 +177,44 @@ def few_parts(a, b, parts, begin, end):
         columns(K * part // PARTS, K * (part + 1) // PARTS, 0, N, a, b, parts, part * M * N)
 
 
-@kernel
-def parts_sum(parts, bias, activation, parameter, out, begin, end):
-    j, j1 = begin * PANEL, min(end * PANEL, out.shape[1])
-    begin_dense(out, bias, j, j1)
-    for part in range(parts.shape[0]):
-        for m in range(out.shape[0]):
+@helper
+def sum_columns(parts, bias, activation, parameter, out, i, i1, j, j1):
+    """Rows i to i1, columns j to j1 of the sum.  Lines are asked for ahead: another core has written some of the parts."""
+    P, M, N = parts.shape
+    for m in range(i, i1):
+        for part in range(P):
+            for n in range(j, j1, LINE):
+                ask_to_read(parts, (part * M + m + AHEAD) * N + n)
+        for n in range(j, j1):
+            out[m, n] = (bias[n] if bias.shape[0] > 0 else ZERO) + parts[0, m, n]
+        for part in range(1, P):
             for n in range(j, j1):
                 out[m, n] += parts[part, m, n]
-    finish(out, j, j1, activation, parameter)
+        if activation == RELU:
+            for n in range(j, j1):
+                out[m, n] = ZERO if out[m, n] < ZERO else out[m, n]
+    if activation > RELU:
+        activate(out, i, i1 - i, j, j1 - j, activation, parameter)
+
+
+@kernel
+def parts_sum(parts, bias, activation, parameter, out, begin, end):
+    """Threads share rows or columns as those of a product of this shape do, which made the parts or reads the sum."""
+    M, N = out.shape
+    blocks, panels = (M + TILE - 1) // TILE, (N + PANEL - 1) // PANEL
+    inside = panels if blocks >= panels else blocks
+    while begin < end:
+        outer, first = begin // inside, begin % inside
+        whole = (end - begin) // inside if first == 0 else 0        # side by side, in long rows
+        last = inside if whole > 0 else min(inside, first + end - begin)
+        outer1 = outer + max(whole, 1)
+        if blocks >= panels:
+            sum_columns(parts, bias, activation, parameter, out, first_row(outer, M), first_row(outer1, M), first * PANEL,
+                        min(last * PANEL, N))
+        else:
+            sum_columns(parts, bias, activation, parameter, out, first_row(first, M), first_row(last, M), outer * PANEL,
+                        min(outer1 * PANEL, N))
+        begin += (outer1 - outer - 1) * inside + last - first
 
 
 @kernel(levels=LEVEL)

@@ -1,9 +1,10 @@
-"""Pooling on the CPU: an image at a time, all channels of a place side by side."""
+"""Pooling on the CPU: an image at a time (maxima alone: a row of windows), all channels of a place side by side."""
 import numpy as np
 
-from dlcore.compiler.language import helper, kernel
+from dlcore.compiler.language import call, formula, helper, kernel, lowered
 from dlcore.ops import pooling  # noqa: F401  (declares)
 from dlcore.ops.planes import clear
+from dlcore.ops.pooling import WINDOW
 
 ZERO, ONE = np.float32(0), np.float32(1)
 
@@ -41,21 +42,36 @@ def max_pool2d(x, high, wide, sh, sw, top, left, out, index):
                             index[b, p, q, c] = place if better else index[b, p, q, c]
 
 
+call(f"max_pool2d_rows(x: F[B, H, W, C], {WINDOW} -> +out: F[B, P, Q, C])", over="B * P", flops="B * H * W * C")
+lowered("max_pool2d_values", "max_pool2d_rows(x, high, wide, sh, sw, top, left -> out)")
+
+
+@formula
+def greater(a, b):
+    """The greater of two, a NaN if there is one."""
+    return b if b > a or b != b else a
+
+
 @kernel
-def max_pool2d_values(x, high, wide, sh, sw, top, left, out, add_out):
-    B, H, W, C = x.shape
+def max_pool2d_rows(x, high, wide, sh, sw, top, left, out, begin, end, add_out):
+    _, H, W, C = x.shape
     P, Q = out.shape[1], out.shape[2]
-    for b in range(B):
-        for p in range(P):
-            first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
-            for q in range(Q):
-                start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+    for item in range(begin, end):
+        b, p = item // P, item % P
+        first, last = window_start(p, high, sh, top, H, P), window_end(p, high, sh, top, H, P)
+        for q in range(Q):
+            start, stop = window_start(q, wide, sw, left, W, Q), window_end(q, wide, sw, left, W, Q)
+            if last - first == 2 and stop - start == 2:             # the usual one, its maximum in a register
+                for c in range(C):
+                    best = greater(greater(greater(x[b, first, start, c], x[b, first, start + 1, c]), x[b, first + 1, start, c]),
+                                   x[b, first + 1, start + 1, c])
+                    out[b, p, q, c] = best + (out[b, p, q, c] if add_out else ZERO)
+            else:
                 for c in range(C):
                     best = x[b, first, start, c]
                     for h in range(first, last):
                         for w in range(start, stop):
-                            value = x[b, h, w, c]
-                            best = value if value > best or value != value else best
+                            best = greater(best, x[b, h, w, c])
                     out[b, p, q, c] = best + (out[b, p, q, c] if add_out else ZERO)
 
 
