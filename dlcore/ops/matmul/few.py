@@ -5,8 +5,10 @@
     few_nt              b[N, K]: threads share its rows
     half_*              the same for a matrix that lies in memory as bf16, half as many bytes; a and the sums are float32
 
-More than one row: a piece of b that stays near is used for each of them before the next is read.  Row m of the result is the same
-bits whatever stands in the other rows, and however many there are.
+One row: a large matrix is read in the order in which it lies, and nothing is asked for; two streams in one page, or lines asked for
+ahead, cost up to a third of the bandwidth (`benchmarks/matmul_notes.md`).  More than one row: a piece of b that stays near is used
+for each of them before the next is read.  Row m of the result is the same bits whatever stands in the other rows, and however many
+there are.
 """
 import numpy as np
 
@@ -182,8 +184,9 @@ def sum_columns(parts, bias, activation, parameter, out, i, i1, j, j1):
     """Rows i to i1, columns j to j1 of the sum.  Lines are asked for ahead: another core has written some of the parts."""
     P, M, N = parts.shape
     for m in range(i, i1):
+        asked = j1 if m + AHEAD < i1 else j             # of one row none: what lies behind is not of these parts
         for part in range(P):
-            for n in range(j, j1, LINE):
+            for n in range(j, asked, LINE):
                 ask_to_read(parts, (part * M + m + AHEAD) * N + n)
         for n in range(j, j1):
             out[m, n] = (bias[n] if bias.shape[0] > 0 else ZERO) + parts[0, m, n]

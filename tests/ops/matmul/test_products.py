@@ -40,7 +40,7 @@ def test_each_shape_has_its_kernel_and_any_number_of_threads_its_bits(form, M, K
     assert all(np.array_equal(o, outs[0]) for o in outs)
 
 
-@pytest.mark.parametrize("form", ["nn", "nt"])
+@pytest.mark.parametrize("form", ["nn", "nt", "dense"])
 def test_a_row_is_the_same_bits_whatever_stands_beside_it(form):
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((16, 700)).astype(np.float32), rng.standard_normal((700, 611)).astype(np.float32)
@@ -48,7 +48,8 @@ def test_a_row_is_the_same_bits_whatever_stands_beside_it(form):
     for M in (1, 2, 5, 16):
         graph = Graph()
         given = b.T if form == "nt" else b
-        instance, _ = instance_of({"out": matmul(graph.input("a", M, 700), graph.input("b", *given.shape), form)})
+        left, right = graph.input("a", M, 700), graph.input("b", *given.shape)
+        instance, _ = instance_of({"out": dense(left, right) if form == "dense" else matmul(left, right, form)})
         instance["a"][...], instance["b"][...] = a[:M], given
         instance.run()
         found[M] = np.array(instance["out"])
