@@ -22,7 +22,8 @@ from dlcore.ops.matmul.tiles import RELU as AT_LEAST_0
 TILE, PANEL, LANES = constant("TILE"), constant("PANEL"), constant("LANES")
 SHARES = 32                     # of the tiles, each with room for a block
 UNIT = 4                        # tiles that are not shared by two threads
-BLOCK, DEEP = 32, 48            # tiles that are transformed at a time; for the gradient by the weights
+BLOCK, SOME = 2 * TILE + 8, "(2 * TILE + 8)"     # tiles that are transformed at a time, a multiple of UNIT, and that in a spec
+DEEP = 48                       # and for the gradient by the weights
 TALL = 16 if TILE == 12 else 8  # rows of a product's tile where columns fill half a panel
 FEW = 64                        # tiles: with no more, threads share the channels first, each its own filters
 GAP = 16                        # elements between the 16 matrices, so that they do not meet in the caches
@@ -217,7 +218,7 @@ def convolution(begin, end, x, panels, work, height, width, columns, top, left, 
         item += last - share
 
 
-ROOM = f"work: F[{SHARES} * (J + PANEL + 16 * ({BLOCK} * (J + PANEL) + {2 * GAP}))]"
+ROOM = f"work: F[{SHARES} * (J + PANEL + 16 * ({SOME} * (J + PANEL) + {2 * GAP}))]"
 READ = f"x: F[B, H, W * G * J], panels: F[{PANELS}, 16, J, PANEL]"
 FLOPS = "8 * M * J * N + 8 * M * (J + N)"
 call(f"winograd({READ}, {GEOMETRY} -> +out: F[M, G * N]; {ROOM})", over=str(SHARES), flops=FLOPS)
