@@ -352,13 +352,16 @@ class TextClassifyTask:
         return Parts(read_texts(source, text_col, label_col, labelled, None if like is None else known, first, lines))
 
     def create(self, train: Dataset, arch: str = "", seed: int = 0, labels: str = "auto",
-               thresholds: str | float = "auto", header: bool | str = "auto", **options: Any) -> _Text:
+               thresholds: str | float = "auto", header: bool | str = "auto", monitor: str = "auto",
+               **options: Any) -> _Text:
         if labels not in ("auto", "one", "several"):
             raise UsageError(f"labels = {labels!r} is of no use", expected="auto, one, several")
         several = train.y is not None and train.y.dtype == object
         if labels == "one" and several:
             raise UsageError("labels = 'one', but rows have several", hint="labels = auto")
         chosen = {"arch": arch or next(iter(ARCHITECTURES)), "random_state": seed, **renamed(options)}
+        if monitor != "auto":                   # val_loss, too, which is not what is meant where a row has several labels
+            chosen["training"] = {**chosen.get("training", {}), "monitor": monitor}
         if not several and thresholds != "auto":
             raise UsageError("thresholds are for rows with several labels", where="thresholds", got="one label each",
                              hint="leave it out")

@@ -139,6 +139,10 @@ def test_several_labels_on_the_command_line(tmp_path, capsys):
     best = max(row["val_macro_f1"] for row in epochs)
     assert run(["runs", "list", str(tmp_path), "--json"]) == 0
     assert best in [row["metrics"].get("val_macro_f1") for row in json.loads(capsys.readouterr().out)["runs"]]
+    words = [*words[:5], str(tmp_path / "by_loss"), *words[6:], "--monitor", "val_loss"]
+    assert run(["train", "text-classify", *words]) == 0
+    assert "macro_f1" not in (tmp_path / "by_loss/metrics.jsonl").read_text()
+    capsys.readouterr()
     assert run(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.tsv"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["metrics"]) == {"accuracy", "macro_f1", "micro_f1"} and len(found["by_label"]) == 3
