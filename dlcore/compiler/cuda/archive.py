@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-PIECE = 4 << 20  # bytes before they are compressed, at most, but for one kernel that is larger
+PIECE = 8 << 20  # bytes before they are compressed, at most, but for one kernel that is larger
+# an instruction is 16 bytes, whose place in them says more about a byte than the one before it
+FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 2, "lp": 2, "pb": 4}]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,6 @@ def _compressed(raw: bytes, cache: Path) -> bytes:
     kept = cache / f"{hashlib.sha256(raw).hexdigest()[:32]}.xz"
     if not kept.exists():
         unfinished = kept.with_suffix(f".{os.getpid()}")
-        unfinished.write_bytes(lzma.compress(raw, check=lzma.CHECK_CRC32, preset=9))
+        unfinished.write_bytes(lzma.compress(raw, check=lzma.CHECK_CRC32, filters=FILTERS))
         unfinished.rename(kept)
     return kept.read_bytes()
