@@ -5,11 +5,11 @@ from worker import args, serve  # isort: skip
 import jax
 import jax.numpy as jnp
 import w2_data
+from jax_adam import adam
 
-LR, BETA_1, BETA_2, EPSILON = 1e-3, 0.9, 0.999, 1e-8
+LR = 1e-3
 params = [jnp.array(w) for w in w2_data.weights()]
 x, y = (jnp.array(a) for a in w2_data.batch(args.batch))
-tree = jax.tree_util.tree_map
 
 
 def lstm(kernel, recurrent, bias, x, reverse):
@@ -38,19 +38,8 @@ def loss(params, x, y):
     return -jnp.take_along_axis(jax.nn.log_softmax(logits(params, x)), y[:, None], 1).mean()
 
 
-def update(state, x, y):
-    p, m, v, t = state
-    value, g = jax.value_and_grad(loss)(p, x, y)
-    t = t + 1
-    m = tree(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, g)
-    v = tree(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, v, g)
-    c1, c2 = 1 - BETA_1**t, 1 - BETA_2**t
-    p = tree(lambda p, m, v: p - LR * (m / c1) / (jnp.sqrt(v / c2) + EPSILON), p, m, v)
-    return (p, m, v, t), value
-
-
 if args.part == "train":
-    state = (params, tree(jnp.zeros_like, params), tree(jnp.zeros_like, params), jnp.zeros((), jnp.float32))
+    state, update = adam(loss, params, LR)
     run = jax.jit(update, donate_argnums=0)
 
     def step():

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import w4_data
+from jax_adam import adam
 
 V, T, L, H, C, positions = w4_data.shape(args.part)
 PRODUCTS = jnp.bfloat16 if args.mode == "jit-bf16" else jnp.float32
-LR, (BETA_1, BETA_2), DECAY, EPSILON = w4_data.OPTIONS["lr"], w4_data.OPTIONS["betas"], w4_data.OPTIONS["weight_decay"], 1e-8
 rng = np.random.default_rng(0)
-tree = jax.tree_util.tree_map
 
 
 def matrix(*shape):
@@ -58,23 +57,10 @@ def loss(w, x, y):
     return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[..., None], -1).mean()
 
 
-def update(state, x, y):
-    p, m, v, t = state
-    value, g = jax.value_and_grad(loss)(p, x, y)
-    t = t + 1
-    m = tree(lambda m, g: BETA_1 * m + (1 - BETA_1) * g, m, g)
-    v = tree(lambda v, g: BETA_2 * v + (1 - BETA_2) * g * g, v, g)
-    c1, c2 = 1 - BETA_1**t, 1 - BETA_2**t
-
-    def moved(p, m, v):
-        decayed = p * (1 - LR * DECAY) if p.ndim > 1 else p
-        return decayed - LR * (m / c1) / (jnp.sqrt(v / c2) + EPSILON)
-    return (tree(moved, p, m, v), m, v, t), value
-
-
 weights = {"tokens": matrix(V, C), "positions": matrix(positions, C), "norm": norm_weights(),
            "blocks": [block_weights() for _ in range(L)]}
-state = (weights, tree(jnp.zeros_like, weights), tree(jnp.zeros_like, weights), jnp.zeros((), jnp.float32))
+options = w4_data.OPTIONS
+state, update = adam(loss, weights, options["lr"], options["betas"], options["weight_decay"])
 del weights
 x, y = (jnp.array(a) for a in w4_data.batch(args.part, args.batch))
 run = jax.jit(update, donate_argnums=0)
