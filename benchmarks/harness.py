@@ -8,8 +8,8 @@ maximum over the samples of all turns, in microseconds per step, and the limits 
 A step's limit is the longer of two times: its operations at the machine's peak for the precision of its products, and the bytes
 that it reads from memory, where a case states them, at the memory's best rate.
 
-Long steps, a few runners at a time: `--case TEXT --runner NAME --merge` adds a call's records to those of earlier calls.  Samples of
-a runner that takes part again are pooled as long as there are at most 64, else the newer record stays.
+Long steps, a few runners at a time: `--case TEXT --runner NAME --merge` adds a call's records to those of earlier calls.  Samples
+of a runner that takes part again are pooled as long as there are at most 64, else the newer record stays.
 """
 
 from __future__ import annotations

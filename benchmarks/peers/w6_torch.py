@@ -17,7 +17,9 @@ dtype = torch.bfloat16 if name == "bf16" else torch.float32
 
 
 def quantized(model: nn.Module) -> nn.Module:
-    return quantization.quantize_dynamic(model, {nn.Linear: quantization.per_channel_dynamic_qconfig}, inplace=True) if name == "int8" else model
+    """In place; the model itself where the part is not in int8."""
+    layers = {nn.Linear: quantization.per_channel_dynamic_qconfig}
+    return quantization.quantize_dynamic(model, layers, inplace=True) if name == "int8" else model
 
 
 def encoder():
