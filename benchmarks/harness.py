@@ -156,7 +156,11 @@ class Report:
     def merge(self, earlier: dict[str, Any]) -> None:
         """Take in what an earlier call found."""
         self.calls += earlier.get("calls", 1)
-        self.limits = earlier["limits"] + self.limits
+        extremes: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in earlier["limits"] + self.limits:
+            seen = extremes.setdefault((row["limit"], row["threads"]), dict(row))
+            seen |= {"best": max(seen["best"], row["best"]), "worst": min(seen["worst"], row["worst"])}
+        self.limits = list(extremes.values())
         found = {identity(record): record for record in earlier["records"]}
         found |= {identity(record): pooled(found.get(identity(record)), record) for record in self.records}
         self.records = list(found.values())
