@@ -28,7 +28,7 @@ def attention_maps(model: Model, x: Any) -> dict[str, np.ndarray]:
     arrays = dataset.inputs(model, x)
     network, store = model.network, model.ensure_store()
     assert network is not None
-    graph = Graph(store.parameters)
+    graph = Graph(store.parameters, precision=model.answers_in)
     trace = Trace(graph, False, False)
     trace.attended = []
     with tracing(trace):

@@ -75,7 +75,7 @@ class Steps:
         store = model.ensure_store()
         self.model, self.batch, self.length, self.position = model, batch, length, 0
         self.start: tuple[int, Any] = 0, None       # steps that a program reads at once, and its instance
-        graph = Graph(store.parameters, precision=model.precision)
+        graph = Graph(store.parameters, precision=model.answers_in)
         trace = Trace(graph, False, False)
         with tracing(trace):
             trace.steps = kept = _Kept(graph, batch, length)
@@ -130,7 +130,7 @@ class Steps:
         size = min(self.length, max(LEAST, 1 << (n - 1).bit_length()))
         if self.start[0] != size:
             store = self.model.ensure_store()
-            graph = Graph(store.parameters, precision=self.model.precision)
+            graph = Graph(store.parameters, precision=self.model.answers_in)
             trace = Trace(graph, False, False)
             with tracing(trace):
                 trace.steps = start = _Start(graph, size)

@@ -54,7 +54,7 @@ class _Program:
     def __init__(self, model: Model, build: Any):
         from dlcore.graph import Graph, plan
         store = model.ensure_store()
-        graph = Graph(store.parameters, precision=model.precision)
+        graph = Graph(store.parameters, precision=model.answers_in)
         trace = Trace(graph, False, False)
         with tracing(trace):
             outputs = build(graph, trace)

@@ -84,7 +84,7 @@ def make(model: Model, s: Signature) -> Program:
     from dlcore.graph import Graph, Slot, plan
     from dlcore.runtime import device_table
     store = model.store
-    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in or model.precision)
+    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
     with tracing(trace):
         ids = graph.input("rows", s.batch, dtype="i32") if s.rows else None
