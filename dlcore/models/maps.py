@@ -44,9 +44,7 @@ def attention_maps(model: Model, x: Any) -> dict[str, np.ndarray]:
     for i, array in enumerate(arrays):
         if f"x{i}" in program.leaves:
             instance[f"x{i}"][...] = array
-    for segment in ("prepare", "forward"):
-        if segment in program.segments:
-            instance.run(segment)
+    instance.run("forward")
     found: dict[str, np.ndarray] = {}
     for n, (layer, compared, mask) in enumerate(trace.attended):
         parts = [np.asarray(instance[f"{n} {i}"], np.float32) for i in range(len(compared))]

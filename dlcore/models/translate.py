@@ -60,8 +60,6 @@ class _Program:
             outputs = build(graph, trace)
         self.program = plan(graph, outputs)
         self.instance = store.bind(self.program, {})
-        if "prepare" in self.program.segments:
-            self.instance.run("prepare")
 
     def __getitem__(self, name: str) -> np.ndarray | None:
         there = name in self.program.leaves or name in self.program.outputs

@@ -11,7 +11,7 @@ from dlcore.errors import UsageError
 from dlcore.graph import Graph, plan
 from dlcore.graph.lowering import device_of
 from dlcore.graph.spec import PRODUCTS, TRAINING
-from dlcore.layers import Dense, Input
+from dlcore.layers import CausalLM, Dense, Input
 from dlcore.models.generate import Sampling, sample
 from dlcore.models.steps import Steps
 from dlcore.models.translate import Decoder, translator
@@ -245,3 +245,21 @@ def test_translation_is_in_the_precision():
 def test_the_device_is_asked_by_its_lowerings():
     found = {a.product for a in device_of(kernel_table()).alternatives(answers.ASKED)}
     assert {"f32", "bf16"} <= found
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_rounded_weights_are_in_memory_once(precision):
+    """The program that reads a prompt and that of a step share what they prepare, if they prepare the same."""
+    ids = Input((12,), "int32")
+    model = Model(ids, CausalLM(40, 12, 2, 2, 64, 0.0)(ids), seed=1)
+    model.answers_in = precision
+    steps, singly = Steps(model, 1, 12), Steps(model, 1, 12)
+    prompt = RNG.integers(0, 40, 8)
+    steps.read(prompt)
+    for i in prompt:
+        singly.feed([i])
+    np.testing.assert_allclose(steps.feed([3]), singly.feed([3]), atol=0.1)
+    start = steps.start[1]
+    if "prepare" in steps.program.segments:
+        assert "prepare" not in start.program.segments
+        assert np.shares_memory(start.buffers["prepared"], steps.instance.buffers["prepared"])
