@@ -7,6 +7,8 @@ Training stays in its own precision, and files do not keep this one: it is chose
 """
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dlcore.errors import UsageError
@@ -37,12 +39,33 @@ def choose(model: Model, precision: str) -> None:
     """Has a model answer in a precision, and the models among its layers; programs that were planned for another are dropped."""
     if precision != "":
         check(precision)
+    for each in models_in(model):
+        _choose(each, precision)
+
+
+def _choose(model: Model, precision: str) -> None:
+    with model._lock:
+        before, model._answers_in = model.answers_in, precision
+        if model.answers_in != before:
+            model._forget_programs()
+
+
+def models_in(model: Model) -> list[Model]:
+    """The model itself, and those among its layers."""
     from dlcore.training.model import Model
-    for each in [layer for layer in model.all_layers() if isinstance(layer, Model)]:
-        with each._lock:
-            before, each._answers_in = each.answers_in, precision
-            if each.answers_in != before:
-                each._forget_programs()
+    return [layer for layer in model.all_layers() if isinstance(layer, Model)]
+
+
+@contextmanager
+def answering(model: Model, precision: str) -> Iterator[None]:
+    """The same for a while."""
+    before = [(each, each._answers_in) for each in models_in(model)]
+    choose(model, precision)
+    try:
+        yield
+    finally:
+        for each, told in before:
+            _choose(each, told)
 
 
 def missing(precision: str) -> list[str]:

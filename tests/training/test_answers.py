@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import dlcore as dl
+import dlcore.deploy.c
 from dlcore.errors import UsageError
 from dlcore.graph import Graph, plan
 from dlcore.graph.lowering import device_of
@@ -182,6 +183,16 @@ def test_an_estimator_is_loaded_in_a_precision_and_changed(tmp_path, precision):
     loaded.answers_in = "float32"
     np.testing.assert_array_equal(loaded.predict_proba(X), before)
     assert planned(loaded.model) == {"float32"}
+
+
+def test_c_is_compared_with_float32(tmp_path):
+    """Whatever the model answers in, or was trained in."""
+    model = perceptron()
+    model.answers_in = "bf16"
+    assert (dl.deploy.c.export(model, tmp_path / "m.c").difference or 0) < 1e-5 and model.answers_in == "bf16"
+    model = perceptron()
+    model.compile("adam", "mean_squared_error", precision="bf16")
+    assert (dl.deploy.c.export(model, tmp_path / "n.c").difference or 0) < 1e-5 and model.answers_in == "bf16"
 
 
 def test_a_model_whose_products_are_few_answers_too():
