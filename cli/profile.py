@@ -89,7 +89,8 @@ def bind(loaded: Any, batch: int, training: bool, precision: str | None = None) 
 
     network = getattr(loaded, "model", loaded)
     if not training:
-        return network.programs.runner(signature(network, "predict", batch, inputs(network, batch))).instance
+        store = network.ensure_store()  # bound by itself, with what it prepares among its calls
+        return store.bind(network.programs.program(signature(network, "predict", batch, inputs(network, batch))), {})
     if loaded is network:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"

@@ -1,7 +1,9 @@
 """Programs that prepare the same of the same weights, on one memory for it.
 
-    shared = borrowing(program, other)      # None where `other` lacks any of what `program` prepares
-    shared.bind({..., "prepared": other_instance.buffers["prepared"]})
+    first = preparing(program)              # what it prepares, as a program of its own
+    shared = borrowing(other, first)        # None where the other prepares anything else
+    instance = first.bind({"weights": weights})
+    shared.bind({"weights": weights, "prepared": instance.buffers["prepared"]})
 """
 from __future__ import annotations
 
@@ -63,6 +65,16 @@ def borrowing(program: Program, other: Program) -> Program | None:
                    program.bound, program.total, dict(program.planning))
 
 
+def preparing(program: Program) -> Program:
+    """The segment `prepare` alone, of a program that has one."""
+    steps = [s for s in program.steps if s.segment == "prepare"]
+    used = [part(a) for s in steps for a in s.arrays if a]
+    sizes = {p.buffer: program.sizes[p.buffer] for p in used}
+    if "arena" in sizes:
+        sizes["arena"] = max(p.end for p in used if p.buffer == "arena")
+    return Program(steps, sizes, {}, {}, program.wide, planning=dict(program.planning))
+
+
 def prepared(program: Program) -> list[Part]:
     """What a program has in `prepared` when it has prepared."""
     parts: list[Part] = []
@@ -71,7 +83,7 @@ def prepared(program: Program) -> list[Part]:
             key = (step.kernel, step.dtypes, step.dims, step.scalars, *(told(a, parts) for a in step.arrays if a and not a[4]),
                    *(object() for add in step.add if add == 1))         # what is added to is not known: equal to nothing
             new = [part(a, (key, n)) for n, a in enumerate(step.arrays) if a and a[4]]
-            parts = [p for p in parts if not any(p.meets(n) for n in new)] + new
+            parts = [p for p in parts if p.buffer == PREPARED or not any(p.meets(n) for n in new)] + new     # that is written once
     return [p for p in parts if p.buffer == PREPARED]
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -274,3 +275,28 @@ def test_rounded_weights_are_in_memory_once(precision):
     if "prepare" in steps.program.segments:
         assert "prepare" not in start.program.segments
         assert np.shares_memory(start.buffers["prepared"], steps.instance.buffers["prepared"])
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_programs_for_other_batches_share_what_they_prepare(precision):
+    """Also of several threads; it is made again once after the weights have changed."""
+    model = perceptron()
+    model.answers_in = precision
+    made = {n: model.predict_on_batch(X[:n]) for n in (1, 4, 16)}
+    with ThreadPoolExecutor(2) as pool:
+        others = list(pool.map(lambda n: model.predict_on_batch(X[:n]), (1, 4, 16)))
+    model.evaluate(X[:8], Y[:8])
+    for found, wanted in zip(others, made.values(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    runners = [*model._local.made.values(), *model.programs.runners.values()]
+    held = {id(runner.prepared) for runner in runners if runner.prepared is not None}
+    assert len(held) == has(precision) and len([ref for ref in model.programs.prepared if ref() is not None]) == len(held)
+    if held:
+        first = runners[0].instance.buffers["prepared"]
+        assert all(np.shares_memory(first, runner.instance.buffers["prepared"]) for runner in runners)
+    model.fit(X, Y, epochs=1, batch_size=8, verbose=0)
+    fresh = perceptron()
+    fresh.set_weights(model.get_weights())
+    fresh.answers_in = precision
+    for n in made:
+        np.testing.assert_array_equal(model.predict_on_batch(X[:n]), fresh.predict_on_batch(X[:n]))
