@@ -49,6 +49,7 @@ class Threshold(click.ParamType):
 @click.option("--seed", type=options.Whole(min=0), default=0, show_default=True, help="Seed of the 95 % intervals.")
 @click.option("--report/--no-report", default=True, help="Write report.html into a run folder.  [default: write]")
 @click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be read or are missing, and count them.")
+@options.precision
 @options.header
 @options.require_option
 @options.machine
@@ -67,6 +68,7 @@ def command(
     seed: int,
     report: bool,
     skip_bad: bool,
+    precision: str | None,
     header: bool | None,
     require: tuple[str, ...],
     device: str,
@@ -83,11 +85,11 @@ def command(
     dlcore evaluate runs/image-classify mnist/ --worst 5 --require "accuracy>=0.98"
     """
     from dlcore.cli import measuring
-    from dlcore.cli.model import has_labels, open_task, reading, say_notes
+    from dlcore.cli.model import has_labels, named, open_task, reading, say_notes
 
     wanted = options.requirements(require)
     options.use_threads(threads)
-    estimator, task = open_task(model)
+    estimator, task = open_task(model, precision)
     options.use_beam(estimator, beam)
     told = reading(task, skip_bad, header)
     part = task.read(data, label_col=label_col, text_col=text_col, like=estimator, **told).held_out()
@@ -116,7 +118,7 @@ def command(
             say=console.say,
         )
     if as_json:
-        result_json({"task": task.name, "model": model, "data": part.source, "rows": len(part), **found})
+        result_json({"task": task.name, **named(model, precision), "data": part.source, "rows": len(part), **found})
     else:
         result("\n".join(lines))
     options.check_requirements(wanted, found["metrics"])

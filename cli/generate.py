@@ -34,6 +34,7 @@ OF_TEXT = ("prompt", "temperature", "top_k", "top_p", "min_p", "repetition_penal
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; may be repeated.")
 @click.option("--beams", type=options.Whole(min=1), help="Search for the likeliest text with so many beams instead of drawing.")
 @click.option("--seed", type=options.Whole(min=0, max=2**63 - 1), default=0, show_default=True, help="The same, the same result.")
+@options.precision
 @options.machine
 @options.common
 @click.pass_context
@@ -43,6 +44,7 @@ def command(
     max_new: int | None,
     out: str | None,
     label: str | None,
+    precision: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -54,26 +56,29 @@ def command(
     dlcore generate runs/char-lm --prompt "ROMEO:" -n 300 --temperature 0.8
     dlcore generate runs/gan -n 64 -o grid.png --label 7
     """
-    from dlcore.cli.model import open_task
+    from dlcore.cli.model import named, open_task
 
     options.use_threads(threads)
-    estimator, task = open_task(model)
+    estimator, task = open_task(model, precision)
+    made_by = {"task": task.name, **named(model, precision)}
     if hasattr(estimator, "stream"):
         if out is not None:
             raise UsageError("text goes to standard output", where="--out", hint="leave it out")
         if label is not None:
             raise UsageError("this model makes text, not images", where="--label", hint="leave it out")
-        write(estimator, task.name, model, max_new or TOKENS, as_json, **given)
+        write(estimator, made_by, max_new or TOKENS, as_json, **given)
     elif hasattr(estimator, "generate"):
         if chosen := [name for name in OF_TEXT if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]:
             raise UsageError("this model makes images, not text", where="--" + chosen[0].replace("_", "-"), hint="leave it out")
-        draw(estimator, task.name, model, max_new or IMAGES, out, given["seed"], label, as_json)
+        draw(estimator, made_by, max_new or IMAGES, out, given["seed"], label, as_json)
     else:
         expected = "one that writes text or makes images"
         raise UsageError("this model generates nothing", where=model, expected=expected, got=task.name)
 
 
-def draw(estimator: Any, task: str, model: str, count: int, out: str | None, seed: int, label: str | None, as_json: bool) -> None:
+def draw(
+    estimator: Any, made_by: dict[str, Any], count: int, out: str | None, seed: int, label: str | None, as_json: bool
+) -> None:
     """Images into a file."""
     import numpy as np
 
@@ -98,7 +103,7 @@ def draw(estimator: Any, task: str, model: str, count: int, out: str | None, see
         with writing(out), open(out, "xb") as file:
             np.save(file, images)
     if as_json:
-        made = {"task": task, "model": model, "images": count, "shape": list(images.shape[1:]), "out": out}
+        made = {**made_by, "images": count, "shape": list(images.shape[1:]), "out": out}
         made |= {} if label is None else {"label": label}
         result_json(made | {"seed": seed, "seconds": round(seconds, 3)})
     else:
@@ -106,7 +111,7 @@ def draw(estimator: Any, task: str, model: str, count: int, out: str | None, see
 
 
 def write(
-    estimator: Any, task: str, model: str, max_new: int, as_json: bool, prompt: str | None, stop: tuple[str, ...], **given: Any
+    estimator: Any, made_by: dict[str, Any], max_new: int, as_json: bool, prompt: str | None, stop: tuple[str, ...], **given: Any
 ) -> None:
     """Text to standard output."""
     prompt = estimator.opening if prompt is None else sys.stdin.read() if prompt == "-" else prompt
@@ -125,5 +130,5 @@ def write(
         return
     new = len(estimator.tokenizer_.encode(text, special=False)) - len(estimator.tokenizer_.encode(prompt, special=False))
     seconds = time.perf_counter() - begin
-    made = {"task": task, "model": model, "prompt": prompt, "text": text, "new": new, "seconds": round(seconds, 3)}
+    made = {**made_by, "prompt": prompt, "text": text, "new": new, "seconds": round(seconds, 3)}
     result_json(made | chosen)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from dlcore.cli.console import Console
 from dlcore.cli.run_folder import model_path
 from dlcore.errors import ModelFileError, UsageError
@@ -12,18 +14,24 @@ if TYPE_CHECKING:
     from dlcore.tasks.task import Task
 
 
-def open_model(argument: str) -> Any:
-    """What `dlcore.load` gives for a run folder or a model file.  Raises ModelFileError."""
+def open_model(argument: str, precision: str | None = None) -> Any:
+    """What `dlcore.load` gives for a run folder or a model file.  Raises ModelFileError.
+
+    precision: that it answers in, where the user asked for one; a line where the device has no such products."""
     import dlcore
+    from dlcore.training.answers import missing
 
-    return dlcore.load(model_path(argument))
+    loaded = dlcore.load(model_path(argument), precision=precision)
+    if precision is not None and (found := missing(precision)):
+        Console(quiet=bool((click.get_current_context().obj or {}).get("quiet"))).say("products", *found)
+    return loaded
 
 
-def open_task(argument: str) -> tuple[Any, Task]:
+def open_task(argument: str, precision: str | None = None) -> tuple[Any, Task]:
     """The estimator in a run folder or model file, and its task.  Raises ModelFileError for a model that is no task's."""
     from dlcore.tasks import TASKS
 
-    estimator = open_model(argument)
+    estimator = open_model(argument, precision)
     name = str(getattr(estimator, "task", ""))
     if name not in TASKS:
         raise ModelFileError(
@@ -51,6 +59,11 @@ def has_labels(estimator: Any) -> bool:
     from dlcore.tasks.supervised import Classifier
 
     return isinstance(estimator, Classifier) and estimator._kind == "classifier"
+
+
+def named(model: str, precision: str | None) -> dict[str, Any]:
+    """What `--json` prints of them: the model as it was named, and the precision if one was asked for."""
+    return {"model": model} | ({} if precision is None else {"precision": precision})
 
 
 def say_notes(console: Console, notes: tuple[str, ...]) -> None:

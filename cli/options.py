@@ -160,6 +160,15 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     return device(command)
 
 
+ANSWERS = ("float32", "bf16", "tf32x3", "int8")
+
+
+def precision(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--precision, of what a model answers; None where it is not given."""
+    told = "Of products in what the model answers.  [default: float32]"
+    return click.option("--precision", type=click.Choice(ANSWERS), help=told)(command)
+
+
 def header(command: Callable[..., Any]) -> Callable[..., Any]:
     """--header and --no-header, None where neither is given."""
     told = "The first row of csv and tsv names the columns, or does not.  [default: by what it looks like]"

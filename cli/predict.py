@@ -49,6 +49,7 @@ from dlcore.errors import DataError, UsageError
 @click.option(
     "--attention", metavar="FILE.svg", help="A picture of what each token of the one translation looked at."
 )
+@options.precision
 @options.header
 @options.machine
 @options.common
@@ -66,6 +67,7 @@ def command(
     text: str | None,
     beam: int | None,
     attention: str | None,
+    precision: str | None,
     header: bool | None,
     device: str,
     threads: int | None,
@@ -75,7 +77,7 @@ def command(
 
     Several files are read one after another: dlcore predict runs/image-classify photos/*.jpg
     """
-    from dlcore.cli.model import open_task, reading, say_notes
+    from dlcore.cli.model import named, open_task, reading, say_notes
     from dlcore.data.dataset import together
 
     if proba and top_k:
@@ -85,8 +87,9 @@ def command(
             hint = f"remove it first, or choose another {option}"
             raise UsageError("the output file exists; nothing was written over", where=path, hint=hint)
     options.use_threads(threads)
-    estimator, task = open_task(model)
+    estimator, task = open_task(model, precision)
     console = Console(quiet=bool(ctx.obj and ctx.obj.get("quiet")))
+    made_by = {"task": task.name, **named(model, precision)}
     told = reading(task, skip_bad, header)
     if hasattr(estimator, "detect"):
         others = {"--proba": proba, "--top-k": top_k, "--text": text, "--beam": beam, "--attention": attention}
@@ -96,7 +99,7 @@ def command(
         how: dict[str, Any] = {"labelled": False, "like": estimator, "skip_bad": skip_bad}
         part = together([task.read(source, **how).held_out() for source in data or ("-",)])
         say_notes(console, part.notes)
-        detect(estimator, task.name, model, part.x, out, save, threshold, as_json)
+        detect(estimator, made_by, part.x, out, save, threshold, as_json)
         return
     if threshold is not None:
         raise UsageError("this option is for detectors", where="--threshold", got=task.name)
@@ -123,15 +126,14 @@ def command(
 
         write_png(save, estimator.picture(part.x))
     if as_json:
-        result_json(_object(estimator, task.name, model, part.x, classes, proba, top_k))
+        result_json(_object(estimator, made_by, part.x, classes, proba, top_k))
     else:
         _write(_lines(estimator, part.x, classes, proba, top_k), out)
 
 
 def detect(
     estimator: Any,
-    task: str,
-    model: str,
+    made_by: dict[str, Any],
     pictures: Any,
     out: str | None,
     save: str | None,
@@ -151,7 +153,7 @@ def detect(
         rows = [
             {"image": name, "boxes": [box.to_json() for box in boxes]} for name, boxes in zip(names, found, strict=True)
         ]
-        result_json({"task": task, "model": model, "labels": list(estimator.labels_), "predictions": rows})
+        result_json({**made_by, "labels": list(estimator.labels_), "predictions": rows})
     else:
         _write((_csv(row) for row in (detected.HEADER, *detected.rows(names, found))), out)
 
@@ -193,9 +195,8 @@ def draw(path: str, estimator: Any, task: str, x: Any) -> None:
 
 
 def _object(
-    estimator: Any, task: str, model: str, x: Any, classes: Any, proba: bool, top_k: int | None
+    estimator: Any, report: dict[str, Any], x: Any, classes: Any, proba: bool, top_k: int | None
 ) -> dict[str, Any]:
-    report: dict[str, Any] = {"task": task, "model": model}
     if hasattr(estimator, "table"):
         columns, rows = estimator.table(x)
         return report | {"columns": columns, "predictions": rows}

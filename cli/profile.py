@@ -24,6 +24,7 @@ from dlcore.errors import UsageError
 )
 @click.option("--data", metavar="PATH", help="With --train: also train on this data, and show how long steps waited for it.")
 @click.option("--augment", metavar="CHANGES", help="With --data: change the images so, as in dlcore train.")
+@options.precision
 @options.machine
 @options.common
 def command(
@@ -33,6 +34,7 @@ def command(
     repeats: int,
     data: str | None,
     augment: str | None,
+    precision: str | None,
     device: str,
     threads: int | None,
     as_json: bool,
@@ -41,24 +43,27 @@ def command(
 
     With --data it also trains some steps, in memory only, on batches that the loader's thread makes: how long did they wait?
     """
-    from dlcore.cli.model import open_model
+    from dlcore.cli.model import named, open_model
     from dlcore.runtime import default_threads, device_kind
+    from dlcore.training.answers import check_training
 
     if data and not training:
         raise UsageError("only training steps wait for data", where="--data", hint="say --train too")
     options.use_threads(threads)
-    loaded = open_model(model)
+    if training and precision is not None:
+        check_training(precision)
+    loaded = open_model(model, precision)
     if augment is not None:
         if not (data and hasattr(loaded, "augment")):
             raise UsageError("--augment is for models of images, with --data", got=augment)
         loaded.set_params(augment=augment)
-    instance = bind(loaded, batch, training)
+    instance = bind(loaded, batch, training, precision)
     facts = instance.program.describe()
     members = threads or min(facts["threads"], default_threads())
     seconds = instance.time(repeats, members)
     rows = [{**row, "seconds": time} for row, time in zip(instance.program.table(), seconds, strict=True)]
     report = {
-        "model": model,
+        **named(model, precision),
         "batch": batch,
         "part": "train" if training else "predict",
         "device": device_kind(),
@@ -77,14 +82,15 @@ def command(
             result(line)
 
 
-def bind(loaded: Any, batch: int, training: bool) -> Any:
-    """An Instance of the step's program, its inputs zero."""
+def bind(loaded: Any, batch: int, training: bool, precision: str | None = None) -> Any:
+    """An Instance of the step's program, its inputs zero.   precision: of a training step, by default float32"""
     from dlcore.tasks import recipe
     from dlcore.training.programs import signature
 
     network = getattr(loaded, "model", loaded)
     if not training:
-        return network.programs.runner(signature(network, "predict", batch, inputs(network, batch))).instance
+        store = network.ensure_store()  # bound by itself, with what it prepares among its calls
+        return store.bind(network.programs.program(signature(network, "predict", batch, inputs(network, batch))), {})
     if loaded is network:
         raise UsageError(
             "a bare network has no task that says how it is trained", where="--train", hint="leave out --train"
@@ -93,6 +99,7 @@ def bind(loaded: Any, batch: int, training: bool) -> Any:
         raise UsageError("this model is not trained here", where="--train", got=loaded.task, hint="leave out --train")
     recipe.sparse_tables(network, loaded)
     loaded._compile(network)
+    network.precision = precision or network.precision
     x, y = made_up(loaded, batch)
     network.ensure_store()
     arrays = x if isinstance(x, list) else [x]

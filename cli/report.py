@@ -74,6 +74,7 @@ def write(
 
     if part is not None and (evaluation is not None or hasattr(estimator, "charts")):
         measured = f"{measured or part.source or 'data'}: {len(part) if evaluation is None else evaluation.rows:,} rows"
+        measured += f", products in {estimator.answers_in}" if estimator.answers_in != "float32" else ""
     task, arch = run.config.get("task", ""), run.config.get("model", {}).get("arch", "")
     page = Report(
         name=str(run.path),

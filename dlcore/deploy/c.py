@@ -24,6 +24,7 @@ from dlcore import __version__
 from dlcore.deploy.c_check import compare
 from dlcore.errors import DeviceError, ModelFileError, UsageError, WriteError
 from dlcore.runtime import table as runtime_table
+from dlcore.training.answers import answering
 
 if TYPE_CHECKING:
     from dlcore.graph import Tensor
@@ -98,7 +99,8 @@ def export(model: Any, path: str | os.PathLike[str], x: Any = None) -> Export:
     program = _program(source, kernels)
     text = "".join(_file(program, kernels, source, function))
     samples = source.random_samples(100) if x is None else source.samples(x)
-    want = source.answers(samples)
+    with answering(source.model, "float32"):        # as the C file computes, whatever the model answers in
+        want = source.answers(samples)
     compiler, difference = compare(text, function, samples.reshape(len(samples), -1), want)
     _write(path, text)
     return Export(path, function, len(text.encode()), samples[0].size, want.shape[1], compiler, len(samples), difference)

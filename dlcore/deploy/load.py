@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from dlcore.deploy.model_file import read
+from dlcore.deploy.model_file import ModelFile, read
 from dlcore.errors import ModelFileError
 
 _TASKS = {
@@ -24,19 +24,32 @@ _TASKS = {
 }
 
 
-def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None) -> Any:
+def load(path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None, *, precision: str | None = None) -> Any:
     """A model or an estimator from a model file, a folder with the same contents, or a run's folder.
 
     custom_objects: layers, losses and metrics of your own that a model uses, by name.  Needs NumPy alone.
-    Raises `ModelFileError` whatever the bytes are.
+    precision: of products in what it answers: "float32", "bf16", "tf32x3" or "int8"; None: "float32", or of a bare model that of
+    its training.  `answers_in` changes it later.
+    Raises `ModelFileError` whatever the bytes are; `UsageError` for another precision, before anything is read.
     """
+    from dlcore.training import answers, saving
+    if precision is not None:
+        answers.check(precision)
     path = os.fspath(path)
     inside = os.path.join(path, "model.dlc")
     file = read(inside if os.path.isfile(inside) else path)
+    if file.config["model_type"] == saving.MODEL_TYPE:
+        made = saving.restore(file.config, file.tensors, custom_objects, where=path)
+    else:
+        made = _estimator(file, path)
+    if precision is not None:
+        made.answers_in = precision
+    return made
+
+
+def _estimator(file: ModelFile, path: str) -> Any:
+    """The estimator in a model file.   ModelFileError"""
     kind = file.config["model_type"]
-    if kind == "model":
-        from dlcore.training.saving import restore
-        return restore(file.config, file.tensors, custom_objects, where=path)
     if kind not in _TASKS:
         raise ModelFileError("the model file is of an unknown kind", where=path,
                              expected=", ".join(["model", *_TASKS]), got=kind[:60],

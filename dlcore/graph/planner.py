@@ -16,7 +16,7 @@ from dlcore.graph.declaration import Slot, declared
 from dlcore.graph.lowering import Lowering, device_of
 from dlcore.graph.memory import Memory
 from dlcore.graph.parameters import ALIGN
-from dlcore.graph.spec import DTYPES, PRODUCTS
+from dlcore.graph.spec import DTYPES, PRODUCTS, TRAINING
 from dlcore.graph.sums import Sums
 from dlcore.graph.tensor import Call, Sum, Tensor
 from dlcore.runtime import Program, Step, device_table
@@ -39,7 +39,7 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, l
     lookups    {table: (looked up, function)}: the gradients of these weights are not formed.  function(gradient of what was looked
                up) -> (ids, rows, count) is what `updates` finds in `graph.rows`, by the table's name
     table      kernels; by default those of the device that `set_device` chose
-    Raises NotDifferentiableError, UsageError (updates), ShapeError, DeviceError (no kernel)."""
+    Raises NotDifferentiableError, UsageError (updates; a precision without gradients), ShapeError, DeviceError (no kernel)."""
     collecting = gc.isenabled()         # tens of thousands of objects are made, nearly all of them live until the end:
     gc.disable()                        # looking through them, and all others of the process, takes as long as planning
     try:
@@ -50,6 +50,9 @@ def plan(graph, outputs, gradients=None, seeds=None, updates=None, table=None, l
 
 
 def _plan(graph, outputs, gradients, seeds, updates, table, lookups):
+    if (gradients or updates is not None) and graph.precision not in TRAINING:
+        raise UsageError(f"{graph.precision} is for answers: it has no gradients", where="plan",
+                         expected=f"{', '.join(TRAINING)} for a program that trains", got=f"precision {graph.precision!r}")
     clock = [time.perf_counter()]
     device = device_of(table if table is not None else device_table(graph.wide))
     kept = _state(graph)

@@ -37,6 +37,7 @@ DTYPES = {"f32": 4, "f64": 8, "bf16": 2, "i8": 1, "u8": 1, "i32": 4, "i64": 8}
 VARIABLES = ("F", "G")
 # a plan's precision -> the products that lowerings serve
 PRODUCTS = {"float32": "f32", "bf16": "bf16", "tf32x3": "tf32x3", "int8": "i8"}
+TRAINING = ("float32", "bf16", "tf32x3")        # those of them that have gradients: int8 is for answers
 SCALARS = ("f32", "f64", "i32", "i64")
 KINDS = {"~": "update", "+": "add"}
 GRID = 64           # elements: where work on rows of one element may be cut between threads

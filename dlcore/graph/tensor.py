@@ -219,7 +219,9 @@ class Graph:
 
     parameters: shared by all graphs of a model.  wide: f32 means f64 (finite differences on the kernels that ship).
     precision: "float32"; "bf16": what products are packed as (activations stay float32); "tf32x3": float32's products on a GPU's
-    tensor cores, in parts (on CPU they are float32)."""
+    tensor cores, in parts (on CPU they are float32); "int8": for programs that train nothing: the weights of products are rounded
+    to 8 bits once, by a scale for each column of the result, their other factors by a scale for each row, and summed exactly.
+    What a device has no kernels for stays float32."""
 
     def __init__(self, parameters=None, wide=False, precision="float32"):
         self.parameters = Parameters() if parameters is None else parameters

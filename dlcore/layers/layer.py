@@ -221,6 +221,8 @@ class Layer:
         if name not in ("_weights", "_held") and any(isinstance(v, Variable) for v in flatten(value)):
             self.__dict__.pop(name, None)
             self.__dict__.setdefault("_held", {})[name] = value
+        elif getattr(getattr(type(self), name, None), "fset", None) is not None:
+            object.__setattr__(self, name, value)       # a property that can be set
         else:
             self.__dict__[name] = value
 

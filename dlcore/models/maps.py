@@ -28,7 +28,7 @@ def attention_maps(model: Model, x: Any) -> dict[str, np.ndarray]:
     arrays = dataset.inputs(model, x)
     network, store = model.network, model.ensure_store()
     assert network is not None
-    graph = Graph(store.parameters)
+    graph = Graph(store.parameters, precision=model.answers_in)
     trace = Trace(graph, False, False)
     trace.attended = []
     with tracing(trace):
@@ -44,9 +44,7 @@ def attention_maps(model: Model, x: Any) -> dict[str, np.ndarray]:
     for i, array in enumerate(arrays):
         if f"x{i}" in program.leaves:
             instance[f"x{i}"][...] = array
-    for segment in ("prepare", "forward"):
-        if segment in program.segments:
-            instance.run(segment)
+    instance.run("forward")
     found: dict[str, np.ndarray] = {}
     for n, (layer, compared, mask) in enumerate(trace.attended):
         parts = [np.asarray(instance[f"{n} {i}"], np.float32) for i in range(len(compared))]

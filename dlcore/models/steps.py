@@ -75,7 +75,7 @@ class Steps:
         store = model.ensure_store()
         self.model, self.batch, self.length, self.position = model, batch, length, 0
         self.start: tuple[int, Any] = 0, None       # steps that a program reads at once, and its instance
-        graph = Graph(store.parameters, precision=model.precision)
+        graph = Graph(store.parameters, precision=model.answers_in)
         trace = Trace(graph, False, False)
         with tracing(trace):
             trace.steps = kept = _Kept(graph, batch, length)
@@ -85,8 +85,6 @@ class Steps:
         self.instance = store.bind(self.program, {})
         self.ids, self.at = self.instance["ids"], self.instance["position_ids"] if "position_ids" in self.program.leaves else None
         self.caches = [name for name in self.program.outputs if name.startswith("cache ")]
-        if "prepare" in self.program.segments:
-            self.instance.run("prepare")
 
     def feed(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """The logits, f32[batch, V], after one more id of each sequence.  A view: the next step overwrites it."""
@@ -127,19 +125,19 @@ class Steps:
     def starting(self, n: int) -> Any:
         """The instance of a program for at least n steps at once, up to the next power of two; the last one is kept."""
         from dlcore.graph import Graph, plan
+        from dlcore.runtime.prepared import PREPARED, borrowing
         size = min(self.length, max(LEAST, 1 << (n - 1).bit_length()))
         if self.start[0] != size:
             store = self.model.ensure_store()
-            graph = Graph(store.parameters, precision=self.model.precision)
+            graph = Graph(store.parameters, precision=self.model.answers_in)
             trace = Trace(graph, False, False)
             with tracing(trace):
                 trace.steps = start = _Start(graph, size)
                 self.model.network.nodes[0].layer(graph.input("ids", self.batch, size, dtype="i32"))
             program = plan(graph, {f"made {i}": qkv for i, qkv in enumerate(start.made)})
-            instance = store.bind(program, {})
-            if "prepare" in program.segments:
-                instance.run("prepare")
-            self.start = size, instance
+            shared = borrowing(program, self.program)       # the same weights need not be in memory twice
+            held = {} if shared is None else {PREPARED: self.instance.buffers[PREPARED]}
+            self.start = size, store.bind(shared or program, held)
         return self.start[1]
 
     def reset(self) -> None:

@@ -54,14 +54,12 @@ class _Program:
     def __init__(self, model: Model, build: Any):
         from dlcore.graph import Graph, plan
         store = model.ensure_store()
-        graph = Graph(store.parameters, precision=model.precision)
+        graph = Graph(store.parameters, precision=model.answers_in)
         trace = Trace(graph, False, False)
         with tracing(trace):
             outputs = build(graph, trace)
         self.program = plan(graph, outputs)
         self.instance = store.bind(self.program, {})
-        if "prepare" in self.program.segments:
-            self.instance.run("prepare")
 
     def __getitem__(self, name: str) -> np.ndarray | None:
         there = name in self.program.leaves or name in self.program.outputs

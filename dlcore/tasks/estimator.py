@@ -259,7 +259,9 @@ class Estimator:
         source = self._training(x, np.arange(len(x)), self._targets(np.asarray(data.y)), None)
         if not isinstance(source, Source):
             return None
+        precision = network.precision
         self._compile(network)
+        network.precision = precision
         return measure(network, source, batch_size, steps)
 
     # ---- using what was trained --------------------------------------------------------------------------------------
@@ -270,6 +272,16 @@ class Estimator:
         if not self.__sklearn_is_fitted__():
             raise manners.not_fitted(f"this {type(self).__name__} is not fitted", hint="call fit first")
         return self._network
+
+    @property
+    def answers_in(self) -> str:
+        """The precision of products in what the network answers: "float32" (so it is after training and loading), or what is
+        assigned here, of "bf16", "tf32x3" and "int8"; see `Model.answers_in`.   UsageError for any other, and before `fit`"""
+        return self.model.answers_in
+
+    @answers_in.setter
+    def answers_in(self, precision: str) -> None:
+        self.model.answers_in = precision
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of the network's weights, f32."""

@@ -20,6 +20,7 @@ from dlcore.deploy import huggingface, llama2c
 from dlcore.deploy.huggingface import Folder
 from dlcore.errors import ModelFileError, UsageError
 from dlcore.models import pretrained as shapes
+from dlcore.training import answers
 
 if TYPE_CHECKING:
     from dlcore.tasks.embed import TextEmbedder
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 _POOLING = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max"}
 
 
-def from_pretrained(path: str | Path, *, tokenizer: str | Path = "", context: int = 0) -> LanguageModel | TextEmbedder:
+def from_pretrained(path: str | Path, *, tokenizer: str | Path = "", context: int = 0,
+                    precision: str = "float32") -> LanguageModel | TextEmbedder:
     """The model in a folder (config.json, model.safetensors, tokenizer) or in a file of llama2.c.
 
     tokenizer   a tokenizer.json or its folder, for llama2.c its tokenizer.bin; by default what lies beside the weights
     context     the most tokens that a language model sees; 0: as many as it was made for
+    precision   of products in what it answers: "float32", "bf16", "tf32x3" or "int8"; see `Model.answers_in`
     ModelFileError names what is missing, extra, misshapen, pickled or not supported."""
+    answers.check(precision)
     place = Path(path)
     source = huggingface.read(place) if place.is_dir() else llama2c.read(place)
     layer, kind = layer_of(source, context)
@@ -45,6 +49,7 @@ def from_pretrained(path: str | Path, *, tokenizer: str | Path = "", context: in
     unused = shapes.fill(kind, layer, source.tensors, source.where)
     made = embedder(layer, found, source.where) if kind == "bert" else language_model(layer, kind, found)
     made.unused_ = unused           # type: ignore[union-attr]
+    made.answers_in = precision
     return made
 
 

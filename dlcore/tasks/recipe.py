@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import UsageError
-from dlcore.graph.spec import PRODUCTS
+from dlcore.graph.spec import TRAINING
 from dlcore.tasks.kinds import number, whole
 
 if TYPE_CHECKING:
     from dlcore.training.callbacks import Callback
     from dlcore.training.model import Model
 
-PRECISIONS = tuple(PRODUCTS)
 VAL_LOSS, MACRO_F1 = "val_loss", "val_macro_f1"     # what the kept weights go by; the second where rows have any number of labels
 # key -> (default, what it must be, whether a value is that)
 KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
@@ -32,7 +31,7 @@ KEYS: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
     "sparse": (False, "true or false: whether only the rows of tables that a step looks up are updated",
                lambda v: isinstance(v, (bool, np.bool_))),
     "ema": (0.0, "the momentum of averages of weights, 0 (none) to below 1", lambda v: number(v, 0) and v < 1),
-    "precision": ("float32", "float32, bf16 or tf32x3, for the products of training steps", lambda v: v in PRECISIONS),
+    "precision": ("float32", "float32, bf16 or tf32x3, for the products of training steps", lambda v: v in TRAINING),
     "monitor": (VAL_LOSS, "a metric of an epoch, or auto", lambda v: isinstance(v, str) and bool(v)),
     "init": ("", "a model file whose weights to begin with, or empty", lambda v: isinstance(v, str)),
     "freeze": ([], "a list of patterns of layers that are not trained", lambda v: _texts(v)),
@@ -175,14 +174,10 @@ def prepare(network: Model, params: Any) -> list[str]:
 
 def set_precision(network: Model, params: Any) -> list[str]:
     """That of the products of training steps of a network that was compiled; evaluation and prediction stay float32, so that a
-    model answers as its file does.  A line where the processor has no such products."""
+    model answers as its file does.  A line where the device has no such products."""
+    from dlcore.training.answers import missing
     network.precision, network.answers_in = of(params)["precision"], "float32"
-    from dlcore.runtime import device_kind, kernel_table
-    if network.precision == "float32" or device_kind() != "cpu":
-        return []
-    level = kernel_table().level
-    has = network.precision == "bf16" and level.endswith("bf16")
-    return [] if has else [f"this processor (level {level}) has no {network.precision} products: they are float32"]
+    return missing(network.precision)
 
 
 def sparse_tables(network: Model, params: Any) -> list[str]:

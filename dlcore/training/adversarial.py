@@ -23,9 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import DataError, UsageError
-from dlcore.graph.spec import PRODUCTS
 from dlcore.layers.layer import Variable
-from dlcore.training import dataset
+from dlcore.training import answers, dataset
 from dlcore.training.averages import Averages
 from dlcore.training.callbacks import Callback
 from dlcore.training.dataset import DataSet
@@ -101,8 +100,7 @@ class Adversarial(Model):
         its learning rate stands to the other's as when it was given, also where that follows a schedule.
         penalty: factor of the gradient's in "wgan-gp".   critic_steps: steps of the discriminator for one of the generator"""
         from dlcore import optim
-        if precision not in PRODUCTS:
-            raise UsageError("unknown precision", expected=", ".join(PRODUCTS), got=repr(precision))
+        answers.check_training(precision)
         if loss not in LOSSES:
             raise UsageError("unknown adversarial loss", expected=", ".join(LOSSES), got=repr(loss))
         if not penalty > 0 or isinstance(critic_steps, bool) or not isinstance(critic_steps, (int, np.integer)) or critic_steps < 1:

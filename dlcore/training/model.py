@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlcore.errors import DataError, ShapeError, UsageError
-from dlcore.graph.spec import PRODUCTS
 from dlcore.layers.layer import Input, Layer, Shape, Symbol, Variable, listed
-from dlcore.training import arrays, dataset, fitting
+from dlcore.training import answers, arrays, dataset, fitting
 from dlcore.training.averages import Averages
 from dlcore.training.callbacks import Callback
 from dlcore.training.dataset import DataSet
@@ -58,7 +57,7 @@ class Model(Layer):
         self.optimizer: Any = None
         self.stop_training = False
         self.precision = "float32"
-        self.answers_in = ""            # precision of evaluation and prediction, where it is another
+        self._answers_in = ""           # see `answers_in`
         self.state = TrainingState(self.seed)
         self.programs = Programs(self)
         self.averages = Averages(self)
@@ -167,11 +166,11 @@ class Model(Layer):
         loss        a name, a loss of `dlcore.training.losses`, or a function (y_true, y_pred) -> one value per sample;
                     a list or dict of them for several outputs
         metrics     the same, as a list; weighted_metrics: those that sample weights count in
-        precision   of products: "float32", "bf16", or "tf32x3" (a GPU's float32 on tensor cores)
+        precision   of products: "float32", "bf16", or "tf32x3" (a GPU's float32 on tensor cores); `answers_in` is another for
+                    evaluation and prediction
         """
         from dlcore import optim
-        if precision not in PRODUCTS:
-            raise UsageError("unknown precision", expected=", ".join(PRODUCTS), got=repr(precision))
+        answers.check_training(precision)
         if self.averages.in_place:              # of an optimizer that is left: the averages stay as the weights
             self.averages = Averages(self)
         self.optimizer = optim.get(optimizer)
@@ -183,6 +182,19 @@ class Model(Layer):
         self._forget_programs()
         if self.built:
             _ = self.objective, self.trained_variables      # a wrong name is reported here
+
+    @property
+    def answers_in(self) -> str:
+        """The precision of products in evaluation, prediction, generation and translation: that of training, unless another of
+        "float32", "bf16", "tf32x3" and "int8" is assigned, which holds for models among its layers too; "" goes back.
+        UsageError for any other.
+
+        bf16 and int8 are for weights in products: what a device has no such kernels for is float32.  It is not saved."""
+        return self._answers_in or self.precision
+
+    @answers_in.setter
+    def answers_in(self, precision: str) -> None:
+        answers.choose(self, precision)
 
     @property
     def trained_variables(self) -> list[Variable]:

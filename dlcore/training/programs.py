@@ -7,6 +7,7 @@ Graph and ops are imported where they are first used: a program that only import
 """
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dlcore.graph import Graph, Tensor
     from dlcore.runtime import Instance, Program
     from dlcore.training.model import Model
+    from dlcore.training.prepared import Prepared
     from dlcore.training.store import WeightStore
 
 CACHE_BYTES = 1 << 30
@@ -84,7 +86,7 @@ def make(model: Model, s: Signature) -> Program:
     from dlcore.graph import Graph, Slot, plan
     from dlcore.runtime import device_table
     store = model.store
-    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in or model.precision)
+    graph = Graph(store.parameters, precision=model.precision if s.kind == "train" else model.answers_in)
     trace = Trace(graph, s.kind == "train", s.kind == "train")
     with tracing(trace):
         ids = graph.input("rows", s.batch, dtype="i32") if s.rows else None
@@ -137,6 +139,7 @@ class Runner:
 
     constants  slots to set once, before the first run
     scalars  slots to set before each run: `lr` and `step`, where the program has them
+    prepared the memory of what its program prepares, where it shares that
     sums     what the step reports, f32[width of the objective]
     status   not zero once a step met a value that is not finite
     norm     of all gradients of the step, f32[1]
@@ -149,6 +152,7 @@ class Runner:
     batch: int
     constants: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, Any] = field(default_factory=dict)
+    prepared: Prepared | None = None
     sums: Any = None
     status: Any = None
     norm: Any = None
@@ -189,6 +193,12 @@ class Runner:
         return self.instance.call(arrays, **self.scalars)
 
 
+def own_bytes(runner: Any) -> int:
+    """Bytes that a runner alone holds."""
+    shared = getattr(runner, "prepared", None)
+    return program_bytes(runner.instance) - (0 if shared is None else runner.instance.program.sizes["prepared"])
+
+
 class Programs:
     """The programs of a model, found by signature, least recently used out first; and runners bound to its store."""
 
@@ -196,7 +206,8 @@ class Programs:
 
     def __init__(self, model: Model):
         self.model, self.cache = model, ProgramCache(CACHE_BYTES)
-        self.runners = ProgramCache(CACHE_BYTES, lambda runner: program_bytes(runner.instance))
+        self.runners = ProgramCache(CACHE_BYTES, own_bytes)
+        self.prepared: list[weakref.ref[Prepared]] = []         # those that runners hold
 
     def program(self, s: Signature) -> Program:
         return self.cache.get(s, lambda: make(self.model, s))
@@ -242,7 +253,9 @@ class Programs:
         """An instance of the program on the model's weights and these data sets."""
         store: WeightStore = self.model.store
         try:
-            instance = store.bind(program, {name: a for name, a in data.items() if name in program.sizes})
+            program, held = self.sharing(program) if s.kind != "train" else (program, None)
+            given = data if held is None else {**data, **held.memory}
+            instance = store.bind(program, {name: a for name, a in given.items() if name in program.sizes})
         except DeviceError as error:
             if error.share:
                 error.hint = f"a batch of about {max(1, int(error.share * s.batch))} in the place of {s.batch} may fit"
@@ -250,7 +263,7 @@ class Programs:
         # of several micro-batches the gradients are summed over rows: the update divides them
         constants = {"seed": seed, "loss_scale": 1.0 if s.kind == "train" and self.micro_batches > 1 else 1.0 / s.batch}
         runner = Runner(instance, s.batch, {n: v for n, v in constants.items() if n in program.slots},
-                        {n: 0 for n in ("lr", "step") if n in program.slots})
+                        {n: 0 for n in ("lr", "step") if n in program.slots}, held)
         if not s.rows:
             names = [f.name for f in (*s.x, *s.y)] + ["sample_weight"] * s.weighted
             runner.inputs = tuple(instance[n] if n in program.leaves else None for n in names)
@@ -263,9 +276,30 @@ class Programs:
         runner.version, runner.generation = store.version, store.generation
         return runner
 
+    def sharing(self, program: Program) -> tuple[Program, Prepared | None]:
+        """A program that reads what is prepared of the weights where others do, too, and that memory; the program itself and None
+        where it prepares nothing, or what cannot be told apart from other things."""
+        store = self.model.store
+        if "prepare" not in program.segments:
+            return program, None
+        from dlcore.runtime.prepared import borrowing, preparing
+        from dlcore.training.prepared import Prepared
+        known = [held for ref in self.prepared if (held := ref()) is not None and held.generation == store.generation]
+        for held in known:
+            if (shared := borrowing(program, held.program)) is not None:
+                held.refresh(store)
+                return shared, held
+        if (shared := borrowing(program, alone := preparing(program))) is None:
+            return program, None
+        held = Prepared(store, alone)
+        self.prepared = [weakref.ref(each) for each in (*known, held)]
+        return shared, held
+
     def refresh(self, runner: Runner) -> None:
         """Packs the weights again where they have changed."""
         if runner.version != self.model.store.version:
-            if "prepare" in runner.instance.program.segments:
+            if runner.prepared is not None:
+                runner.prepared.refresh(self.model.store)
+            elif "prepare" in runner.instance.program.segments:
                 runner.instance.run("prepare")
             runner.version = self.model.store.version

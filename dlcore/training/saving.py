@@ -72,6 +72,7 @@ def writing(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 def pickled(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, type[Layer]]]:
     """Config, tensors (copies) and the user's own layer classes: the arguments of `unpickled`."""
     config, tensors = parts(model)
+    config["answers_in"] = model._answers_in        # a copy answers as the model does; one from a file as is chosen there
     own = {type(layer).__name__: type(layer) for layer in (model, *_inner(model))
            if getattr(layers_module, type(layer).__name__, None) is not type(layer)}
     return config, {name: tensor.copy() for name, tensor in tensors.items()}, own
@@ -79,7 +80,9 @@ def pickled(model: Model) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[s
 
 def unpickled(config: Mapping[str, Any], tensors: Mapping[str, np.ndarray], own: Mapping[str, Any]) -> Model:
     """The model of `pickled`."""
-    return restore(config, tensors, own, "a pickle")
+    model = restore(config, tensors, own, "a pickle")
+    model.answers_in = config.get("answers_in", "")
+    return model
 
 
 def _inner(layer: Layer) -> list[Layer]:
