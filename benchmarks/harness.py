@@ -4,12 +4,19 @@ A workload (`w1.py`, ...) names cases and runners.  For each case and number of 
 (`peers/*.py`), which builds the workload and then draws samples whenever it is its turn.  Reported are medians with minimum and
 maximum over the samples of all turns, in microseconds per step, and the limits of the machine, measured in the same run by
 `probe.c`.  The results are one JSON file and one Markdown table.
+
+A step's limit is the longer of two times: its operations at the machine's peak for the precision of its products, and the bytes
+that it reads from memory, where a case states them, at the memory's best rate.
+
+Long steps, a few runners at a time: `--case TEXT --runner NAME --merge` adds a call's records to those of earlier calls.  Samples
+of a runner that takes part again are pooled as long as there are at most 64, else the newer record stays.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -24,15 +31,21 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAUSE = 0.3  # seconds between turns: the last worker's threads spin for a while after their last job
+KEPT = 64  # a record of at most so many samples holds them all
+PEAKS = {"": "fma_f32", "float32": "fma_f32", "bf16": "dot_bf16", "int8": "dot_int8"}  # precision -> the limit by probe.c
 
 
 @dataclass(frozen=True)
 class Case:
-    """One column of the table.  `flops` per step gives the limit; 0 where there is none to state."""
+    """One column of the table.  `flops` per step and `bytes` that it reads from memory give the limit; 0: none to state.
+
+    precision: of the products of rows that do not state their own."""
 
     part: str
     batch: int
     flops: int = 0
+    bytes: int = 0
+    precision: str = ""
 
     def __str__(self) -> str:
         return f"{self.part}, batch {self.batch}"
@@ -116,6 +129,7 @@ class Report:
     machine: dict[str, Any]
     rounds: int
     seconds: float
+    calls: int = 1  # of the script, whose records were merged
     limits: list[dict[str, Any]] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -125,6 +139,33 @@ class Report:
         return max(
             (row["best"] for row in self.limits if row["limit"] == name and row["threads"] == threads), default=0.0
         )
+
+    def bound(self, case: Case, precision: str, threads: int) -> float:
+        """The least seconds of a step; 0 where none is stated, or a rate that it needs was not measured."""
+        amounts = ((case.flops, PEAKS.get(precision, "")), (case.bytes, "read_memory"))
+        times = [amount / (self.limit(name, threads) * 1e9 or math.inf) for amount, name in amounts if amount]
+        return max(times) if times and all(times) else 0.0
+
+    def state_bounds(self, cases: Sequence[Case]) -> None:
+        """Write the limit into the records of these cases."""
+        found = {str(case): case for case in cases}
+        for record in self.records:
+            if case := found.get(record["case"]):
+                record["limit"] = self.bound(case, record["precision"] or case.precision, record["threads"])
+
+    def merge(self, earlier: dict[str, Any]) -> None:
+        """Take in what an earlier call found."""
+        self.calls += earlier.get("calls", 1)
+        extremes: dict[tuple[str, int], dict[str, Any]] = {}
+        for row in earlier["limits"] + self.limits:
+            seen = extremes.setdefault((row["limit"], row["threads"]), dict(row))
+            seen |= {"best": max(seen["best"], row["best"]), "worst": min(seen["worst"], row["worst"])}
+        self.limits = list(extremes.values())
+        found = {identity(record): record for record in earlier["records"]}
+        found |= {identity(record): pooled(found.get(identity(record)), record) for record in self.records}
+        self.records = list(found.values())
+        solved = tuple(failure_head(*key) for key in found)
+        self.failures = [f for f in dict.fromkeys(earlier["failures"] + self.failures) if not f.startswith(solved)]
 
     def save(self, folder: Path) -> Path:
         """WORKLOAD.json and WORKLOAD.md."""
@@ -152,7 +193,7 @@ class Report:
         lines += ["", "## Machine", "", *(f"* {key}: {value}" for key, value in self.machine.items())]
         lines += [
             "",
-            f"{self.rounds} turns of {self.seconds:g} s for each worker and case.",
+            f"{self.rounds} turns of {self.seconds:g} s for each worker and case{f', {self.calls} calls' * (self.calls > 1)}.",
             *(f"* not measured: {f}" for f in self.failures),
         ]
         return "\n".join(lines) + "\n"
@@ -174,12 +215,15 @@ class Report:
                     else ""
                 )
             rows.append(f"| {runner} | " + " | ".join(cells) + " |")
-        for precision in sorted({record.get("precision", "") for record in records}):
+        precisions = sorted({record.get("precision", "") for record in records})
+        for precision in precisions:
             alike = [record for record in records if record.get("precision", "") == precision]
             words = f"dlcore against the best peer{precision and ', ' + precision}"
             rows.append(f"| *{words}* | " + " | ".join(self._ratio(alike, case) for case in cases) + " |")
-        limits = {record["case"]: record["limit"] for record in records}
-        rows.append("| *limit* | " + " | ".join(micro(limits[case]) if limits[case] else "" for case in cases) + " |")
+        for precision in precisions:
+            limits = {r["case"]: r["limit"] for r in records if r.get("precision", "") == precision}
+            cells = [micro(limits[case]) if limits.get(case) else "" for case in cases]
+            rows.append(f"| *limit{precision and ', ' + precision}* | " + " | ".join(cells) + " |")
         return rows
 
     def _memory(self) -> list[str]:
@@ -205,6 +249,36 @@ def micro(seconds: float) -> str:
     """Microseconds with three digits."""
     value = seconds * 1e6
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def identity(record: dict[str, Any]) -> tuple[str, str, int]:
+    """What a record is of: runner, case, threads."""
+    return record["runner"], record["case"], record["threads"]
+
+
+def failure_head(runner: Any, case: Any, threads: int) -> str:
+    """How the line of a failure begins."""
+    return f"{runner}, {case}, {threads} threads: "
+
+
+def summary(samples: Sequence[float]) -> dict[str, Any]:
+    """The figures of a record, in seconds."""
+    kept = {"kept": [round(sample, 7) for sample in samples]} if len(samples) <= KEPT else {}
+    return {
+        "median": statistics.median(samples),
+        "min": min(samples),
+        "max": max(samples),
+        "samples": len(samples),
+        **kept,
+    }
+
+
+def pooled(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+    """Two records of the same in one, where both have all their samples and are few and of one version; else the newer."""
+    if not old or old["version"] != new["version"] or not ("kept" in old and "kept" in new):
+        return new
+    samples = old["kept"] + new["kept"]
+    return {**new, **summary(samples), "memory": max(old["memory"], new["memory"])} if len(samples) <= KEPT else new
 
 
 def machine() -> dict[str, Any]:
@@ -268,17 +342,16 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
             try:
                 workers.append((runner, Worker(pythons[runner.peer], runner, case, threads)))
             except RuntimeError as fault:
-                report.failures.append(f"{runner}, {case}, {threads} threads: {fault}")
+                report.failures.append(f"{failure_head(runner, case, threads)}{fault}")
         for _ in range(report.rounds):
             for runner, worker in list(workers):
                 time.sleep(PAUSE)
                 try:
                     worker.turn(report.seconds)
                 except (RuntimeError, BrokenPipeError) as fault:
-                    report.failures.append(f"{runner}, {case}, {threads} threads: {fault}")
+                    report.failures.append(f"{failure_head(runner, case, threads)}{fault}")
                     workers.remove((runner, worker))
                     worker.stop()
-        peak = report.limit("fma_f32", threads) * 1e9
         for runner, worker in workers:
             report.records.append(
                 {
@@ -288,11 +361,8 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
                     "mode": runner.mode,
                     "precision": runner.precision,
                     "threads": threads,
-                    "median": statistics.median(worker.samples),
-                    "min": min(worker.samples),
-                    "max": max(worker.samples),
-                    "samples": len(worker.samples),
-                    "limit": case.flops / peak if peak else 0.0,
+                    **summary(worker.samples),
+                    "limit": 0.0,  # the end of the run knows it
                     "memory": round(worker.memory),
                     **worker.about,
                 }
@@ -325,6 +395,7 @@ def main(
     parser.add_argument("--case", action="append", help="only cases whose name holds this text")
     parser.add_argument("--runner", action="append", help="only runners of this name, such as 'torch medium'")
     parser.add_argument("--name", default=workload, help="name of the result's files [the workload's]")
+    parser.add_argument("--merge", action="store_true", help="add to the result's files, where they are, in place of new ones")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="folder of the results [benchmarks/results]")
     options = parser.parse_args(arguments)
     pythons = {"dlcore": options.dlcore, **dict(text.split("=", 1) for text in options.peer)}
@@ -333,20 +404,22 @@ def main(
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
     runners = [runner for runner in runners if runner.peer in pythons]
     runners = [runner for runner in runners if not options.runner or str(runner) in options.runner]
-    cases = [case for case in cases if not options.case or any(text in str(case) for text in options.case)]
+    chosen = [case for case in cases if not options.case or any(text in str(case) for text in options.case)]
     report = Report(options.name, machine(), options.rounds, options.seconds)
     counts = [int(text) for text in options.threads.split(",")]
     for threads in counts:
         report.limits += limits(threads)
     for threads in counts:
-        for case in cases:
+        for case in chosen:
             print(f"{case}, {threads} threads", file=sys.stderr, flush=True)
             measure(report, case, runners, pythons, threads)
     for threads in counts:  # again: the best of the run counts, and the drift shows
         report.limits += limits(threads)
-    for record in report.records:
-        peak = report.limit("fma_f32", record["threads"]) * 1e9
-        record["limit"] = next(case.flops for case in cases if str(case) == record["case"]) / peak
+    failed = bool(report.failures)
+    earlier = options.out / f"{options.name}.json"
+    if options.merge and earlier.exists():
+        report.merge(json.loads(earlier.read_text()))
+    report.state_bounds(cases)
     path = report.save(options.out)
     print(path.read_text())
-    return int(bool(report.failures))
+    return int(failed)

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) || defined(__AVX512VNNI__)
 #include <immintrin.h>
 #endif
 
@@ -72,6 +72,24 @@ static double dot_bf16(int thread, int threads) {
 }
 #endif
 
+#if defined(__AVX512VNNI__)
+static double dot_int8(int thread, int threads) {
+    (void)thread, (void)threads;
+    __m512i a[CHAINS], x = _mm512_set1_epi8(1), y = _mm512_set1_epi8(-1);
+    for (int i = 0; i < CHAINS; i++) a[i] = _mm512_set1_epi32(i);
+    for (long t = 0; t < ITERATIONS; t++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < CHAINS; i++) {
+            a[i] = _mm512_dpbusd_epi32(a[i], x, y);
+            __asm__ volatile("" ::"v"(a[i])); /* every product is done, not only the last */
+        }
+    }
+    for (int i = 1; i < CHAINS; i++) a[0] = _mm512_add_epi32(a[0], a[i]);
+    sink = (float)_mm512_reduce_add_epi32(a[0]);
+    return 2.0 * ITERATIONS * CHAINS * 64;
+}
+#endif
+
 static double read_memory(int thread, int threads) {
     long vectors = MEMORY_BYTES / WIDTH / threads / 4 * 4;
     const Vector *m = (const Vector *)memory + thread * vectors;
@@ -125,6 +143,9 @@ int main(int argc, char **argv) {
     measure("fma_f32", fma_f32, threads);
 #if defined(__AVX512BF16__)
     measure("dot_bf16", dot_bf16, threads);
+#endif
+#if defined(__AVX512VNNI__)
+    measure("dot_int8", dot_int8, threads);
 #endif
     measure("read_memory", read_memory, threads);
     free(memory);

@@ -1,7 +1,10 @@
 """W5: training steps of GPT-2 with 124 million weights, beside PyTorch, JAX and Keras: 4 sequences of 64 ids, and one of 1024.
 
     python benchmarks/w5.py --peer torch=PYTHON --peer jax=PYTHON --peer keras=PYTHON --threads 2 --case "train 64"
+    python benchmarks/w5.py --peer torch=PYTHON --threads 2 --case "train 1024" --name w5_1024 --rounds 3 --seconds 0.1 --merge \
+        --runner "dlcore program" --runner "torch medium"
 
+A step on 1024 ids takes seconds, so a few runners a call, one of dlcore's among them; `--merge` pools the calls' samples.
 The step is W4's: forward, mean cross-entropy over all positions, backward, AdamW; 50,257 ids, learned positions, tied table.
 The table of memory has the most that a worker's process held.
 """

@@ -1,6 +1,7 @@
 """W6's generation in llama.cpp, by llama-cpp-python and gguf.  Mode: library.
 
-Matrices are float32 or bf16 as the part says, norms and biases float32, keys and values float16 (llama.cpp's default)."""
+Matrices, the table of words that is the head too among them, are float32, bf16 or (int8) Q8_0, as the part says; positions, norms
+and biases float32, which is what llama.cpp's own quantizer leaves; keys and values float16 (llama.cpp's default)."""
 from worker import args, serve  # isort: skip
 
 import ctypes
@@ -13,7 +14,8 @@ import numpy as np
 import w6_data
 
 V, T, L, H, C = w6_data.GPT
-KIND = gguf.GGMLQuantizationType.BF16 if args.part.endswith("bf16") else gguf.GGMLQuantizationType.F32
+KINDS = {"float32": gguf.GGMLQuantizationType.F32, "bf16": gguf.GGMLQuantizationType.BF16, "int8": gguf.GGMLQuantizationType.Q8_0}
+KIND = KINDS[args.part.split()[1]]
 
 
 def write_model(path: str) -> None:

@@ -62,13 +62,20 @@ class GPT(nn.Module):
         self.words, self.positions = nn.Embedding(V, C), nn.Embedding(T, C)
         self.blocks = nn.ModuleList([DecoderBlock(C, H, 4 * C) for _ in range(L)])
         self.norm = nn.LayerNorm(C)
+        self.head: nn.Module | None = None
+
+    def head_apart(self) -> None:
+        """The table's rows once more, as a dense layer without bias, which is what can be quantized."""
+        self.head = nn.utils.skip_init(nn.Linear, self.words.embedding_dim, self.words.num_embeddings, bias=False)
+        self.head.weight = self.words.weight
 
     def forward(self, ids: torch.Tensor, kept: list[torch.Tensor], at: int) -> torch.Tensor:
         """The logits behind the last id."""
         x = self.words(ids) + self.positions.weight[at : at + ids.shape[1]]
         for block, cache in zip(self.blocks, kept, strict=True):
             x = block(x, cache, at)
-        return self.norm(x[:, -1]) @ self.words.weight.T
+        x = self.norm(x[:, -1])
+        return self.head(x) if self.head else x @ self.words.weight.T
 
 
 def made(kind: type[nn.Module], *sizes: int) -> nn.Module:

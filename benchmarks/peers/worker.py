@@ -17,7 +17,7 @@ from importlib import metadata
 from typing import Any
 
 SAMPLE_SECONDS = 0.005  # shorter calls are grouped into samples of about this length
-WARM_UP, LONG = 3, 2.0  # steps; seconds of a first step that is warm enough
+WARM_UP, LONG = 3, 2.0  # steps; seconds of a step that is warm enough at once
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--mode", required=True)
@@ -55,16 +55,18 @@ def serve(step: Callable[[], Any], package: str, steps: int = 1) -> None:
         step()
     start = time.perf_counter()
     step()
-    inner = max(1, min(1000, int(SAMPLE_SECONDS / max(time.perf_counter() - start, 1e-7))))
+    took = time.perf_counter() - start
+    inner = max(1, min(1000, int(SAMPLE_SECONDS / max(took, 1e-7))))
     _answer({"version": version(package), "first": first, "inner": inner})
     for line in sys.stdin:
+        if took < LONG:  # the caches are cold after another worker's turn
+            step()
         samples = _samples(step, inner, steps, json.loads(line)["seconds"])
         _answer({"samples": samples, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024})
 
 
 def _samples(step: Callable[[], Any], inner: int, steps: int, seconds: float) -> list[float]:
     samples: list[float] = []
-    step()  # the caches are cold after another worker's turn
     end = time.perf_counter() + seconds
     while not samples or time.perf_counter() < end:
         start = time.perf_counter()

@@ -99,7 +99,8 @@ def tang(data: Path, seed: int) -> dict[str, Any]:
     kept = ["".join(lines) for lines in poems if form_of(lines)]
     order = np.random.default_rng(0).permutation(len(kept))
     text = "\n" + "\n".join(kept[i] for i in order) + "\n"
-    model, found = fitted(text, seed, context=64, layers=2, heads=4, width=96, steps=1200, batch_size=16, lr=2e-3, dropout=0.1)
+    model, found = fitted(text, seed, begin="line", val_split=0.05, context=64, layers=2, heads=4, width=96, position="rotary",
+                          dropout=0.1, steps=4000, batch_size=16, lr=4e-3, warmup=200, eval_every=500)
     written = [model.generate("\n", 62, stop=["\n"], temperature=0.8, seed=k).strip() for k in range(100)]
     forms = [form_of(re.findall("[^。]*。?", poem)[:-1]) for poem in written]
     share = sum(form is not None for form in forms) / len(forms)

@@ -9,12 +9,13 @@ from ops.harness import build_added, plan_gradients, room_cases
 from dlcore.graph import Spec, plan
 from dlcore.runtime import kernel_table
 
-# Reached by other tests: optimizers by tests/optim, norms per sample and weights that are held as bf16 by tests/ops/matmul.
+# Reached by other tests: optimizers by tests/optim, norms per sample and weights that are held as bf16 or int8 by tests/ops/matmul.
 OPTIMIZERS = {"adadelta", "adagrad", "adagrad_rows", "adam", "adam_rows", "adamax", "amsgrad", "average", "lamb", "lamb_direction",
               "lion", "muon", "muon_direction", "muon_normalise", "muon_polynomial", "nadam", "nadam_momentum", "rmsprop", "sgd",
               "sgd_momentum", "sgd_rows"}
 HALVES = {"halved", "half_nn", "half_nt", "half_dense", "half_parts"}
-ELSEWHERE = OPTIMIZERS | HALVES | {"dense_sample_norms"}
+BYTES = {"quantized_nn", "quantized_nt", "quantized_rows", "int8_product", "int8_dense"}
+ELSEWHERE = OPTIMIZERS | HALVES | BYTES | {"dense_sample_norms"}
 
 
 @cache

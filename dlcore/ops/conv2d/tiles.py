@@ -66,7 +66,7 @@ class PieceTile(Tile):
 
     def multiply(self) -> list[Any]:
         """The loops over pieces and K; returns the sums, row by row."""
-        b, v, starts, first = self.b, self.v, self.row_starts(), self.first_sums()
+        b, v, starts, first = self.b, self.v, self.row_starts(), self.bias_or_zeros()
         zero, one = ir.Constant(I64, 0), ir.Constant(I64, 1)
         before, head, loop, tail, after = b.block, *(b.append_basic_block(n) for n in ("o", "k", "next", "write"))
         b.branch(head)
@@ -105,7 +105,7 @@ class SlidingTile(PieceTile):
 
     def multiply(self) -> list[Any]:
         b, v = self.b, self.v
-        first, starts = self.first_sums(), self.row_groups()
+        first, starts = self.bias_or_zeros(), self.row_groups()
         apart = b.mul(self.depth, self.b_row)
         apart = [ir.Constant(I64, 0), *(self.hidden(b.mul(apart, ir.Constant(I64, t))) for t in range(1, TAPS))]
         zero, one = ir.Constant(I64, 0), ir.Constant(I64, 1)

@@ -12,7 +12,7 @@ import numpy as np
 
 from dlcore.compiler.language import call, constant, helper, kernel, lowered
 from dlcore.compiler.simd import ask_to_write
-from dlcore.ops.matmul import NONE, RELU, bf16, few  # noqa: F401  (bf16 and few register their kernels)
+from dlcore.ops.matmul import NONE, RELU, bf16, few, int8  # noqa: F401  (these register their kernels)
 from dlcore.ops.matmul.activate import activate
 from dlcore.ops.matmul.ahead import COLUMNS, LINE, ROWS, fetch_lines, fetch_part
 from dlcore.ops.matmul.rows import LOW, first_row

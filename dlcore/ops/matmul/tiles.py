@@ -165,8 +165,8 @@ class Tile:
     def has(self, bit: int) -> Any:
         return self.b.icmp_signed("!=", self.b.and_(self.mode, ir.Constant(I64, bit)), ir.Constant(I64, 0))
 
-    def first_sums(self) -> list[Any]:
-        """The bias, or zeros: one vector for each register of columns."""
+    def bias_or_zeros(self) -> list[Any]:
+        """One vector for each register of columns."""
         b, v = self.b, self.v
         before, biased, ready = b.block, b.append_basic_block("biased"), b.append_basic_block("ready")
         b.cbranch(self.has(BIAS), biased, ready)
@@ -199,8 +199,11 @@ class Tile:
         return starts
 
     def multiply(self) -> list[Any]:
-        """The walk over K; returns the sums, row by row."""
-        sums = self.first_sums() * self.rows
+        """The sums, row by row."""
+        return self.steps(self.bias_or_zeros() * self.rows)
+
+    def steps(self, sums: list[Any]) -> list[Any]:
+        """What the walk over K makes of the first sums."""
         if self.edge:
             return self.walk("k", self.depth, 1, self.row_starts(), self.panel, sums)[2]
         b, unroll = self.b, ir.Constant(I64, UNROLL)
