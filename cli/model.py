@@ -23,7 +23,7 @@ def open_model(argument: str, precision: str | None = None) -> Any:
 
     loaded = dlcore.load(model_path(argument), precision=precision)
     if precision is not None and (found := missing(precision)):
-        Console(quiet=bool((click.get_current_context().obj or {}).get("quiet"))).say("products", *found)
+        Console(quiet=bool((click.get_current_context().obj or {}).get("quiet"))).say("model", *found)
     return loaded
 
 
