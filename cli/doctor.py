@@ -52,12 +52,14 @@ def command(device: str, as_json: bool) -> None:
 def _runtime() -> dict[str, Any]:
     from dlcore.runtime import default_threads, kernel_table
     from dlcore.runtime.threads import cores
+    from dlcore.training.answers import missing
 
     table = kernel_table()
     chosen = "DLCORE_THREADS" if os.environ.get("DLCORE_THREADS") else "one per core"
     return {
         "level": f"{table.reason}; built: {', '.join(table.data['order'])}",
         "kernels": f"{len(table.calls)} calls in {table.folder}",
+        "products": ", ".join(precision for precision in options.ANSWERS if not missing(precision)),
         "threads": f"at most {default_threads()} ({chosen}); {cores()} cores; no OpenMP",
         "cuda": _cuda(),
         "compiler": "none at run time" if not {"numba", "llvmlite"} & sys.modules.keys() else "Numba has been imported",

@@ -74,15 +74,16 @@ class Steps:
             raise UsageError("the model has layers that need whole sequences", expected="a CausalLM", got=repr(model.name))
         store = model.ensure_store()
         self.model, self.batch, self.length, self.position = model, batch, length, 0
+        self.precision = model.answers_in           # of both programs
         self.start: tuple[int, Any] = 0, None       # steps that a program reads at once, and its instance
-        graph = Graph(store.parameters, precision=model.answers_in)
+        graph = Graph(store.parameters, precision=self.precision)
         trace = Trace(graph, False, False)
         with tracing(trace):
             trace.steps = kept = _Kept(graph, batch, length)
             logits = model.network.nodes[0].layer(graph.input("ids", batch, 1, dtype="i32"))
         caches = {f"cache {n}": t for n, t in enumerate(kept.written)}
         self.program = plan(graph, {"logits": logits.reshape(batch, logits.shape[-1]), **caches})
-        self.instance = store.bind(self.program, {})
+        self.instance, self.stepping = model.programs.prepared.bind(store, self.program, {})
         self.ids, self.at = self.instance["ids"], self.instance["position_ids"] if "position_ids" in self.program.leaves else None
         self.caches = [name for name in self.program.outputs if name.startswith("cache ")]
 
@@ -125,19 +126,17 @@ class Steps:
     def starting(self, n: int) -> Any:
         """The instance of a program for at least n steps at once, up to the next power of two; the last one is kept."""
         from dlcore.graph import Graph, plan
-        from dlcore.runtime.prepared import PREPARED, borrowing
         size = min(self.length, max(LEAST, 1 << (n - 1).bit_length()))
         if self.start[0] != size:
             store = self.model.ensure_store()
-            graph = Graph(store.parameters, precision=self.model.answers_in)
+            graph = Graph(store.parameters, precision=self.precision)
             trace = Trace(graph, False, False)
             with tracing(trace):
                 trace.steps = start = _Start(graph, size)
                 self.model.network.nodes[0].layer(graph.input("ids", self.batch, size, dtype="i32"))
             program = plan(graph, {f"made {i}": qkv for i, qkv in enumerate(start.made)})
-            shared = borrowing(program, self.program)       # the same weights need not be in memory twice
-            held = {} if shared is None else {PREPARED: self.instance.buffers[PREPARED]}
-            self.start = size, store.bind(shared or program, held)
+            instance, self.reading = self.model.programs.prepared.bind(store, program, {})
+            self.start = size, instance
         return self.start[1]
 
     def reset(self) -> None:

@@ -59,7 +59,7 @@ class _Program:
         with tracing(trace):
             outputs = build(graph, trace)
         self.program = plan(graph, outputs)
-        self.instance = store.bind(self.program, {})
+        self.instance, self.prepared = model.programs.prepared.bind(store, self.program, {})
 
     def __getitem__(self, name: str) -> np.ndarray | None:
         there = name in self.program.leaves or name in self.program.outputs

@@ -7,7 +7,6 @@ Graph and ops are imported where they are first used: a program that only import
 """
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,12 @@ from dlcore.graph.cache import ProgramCache, program_bytes
 from dlcore.layers.trace import Trace, tracing
 from dlcore.training.accumulated import Accumulated, micro_signatures
 from dlcore.training.arrays import DTYPES
+from dlcore.training.prepared import Pool, Prepared
 
 if TYPE_CHECKING:
     from dlcore.graph import Graph, Tensor
     from dlcore.runtime import Instance, Program
     from dlcore.training.model import Model
-    from dlcore.training.prepared import Prepared
     from dlcore.training.store import WeightStore
 
 CACHE_BYTES = 1 << 30
@@ -139,7 +138,7 @@ class Runner:
 
     constants  slots to set once, before the first run
     scalars  slots to set before each run: `lr` and `step`, where the program has them
-    prepared the memory of what its program prepares, where it shares that
+    prepared what its program reads that was prepared of the weights
     sums     what the step reports, f32[width of the objective]
     status   not zero once a step met a value that is not finite
     norm     of all gradients of the step, f32[1]
@@ -152,7 +151,7 @@ class Runner:
     batch: int
     constants: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, Any] = field(default_factory=dict)
-    prepared: Prepared | None = None
+    prepared: tuple[Prepared, ...] = ()
     sums: Any = None
     status: Any = None
     norm: Any = None
@@ -193,12 +192,6 @@ class Runner:
         return self.instance.call(arrays, **self.scalars)
 
 
-def own_bytes(runner: Any) -> int:
-    """Bytes that a runner alone holds."""
-    shared = getattr(runner, "prepared", None)
-    return program_bytes(runner.instance) - (0 if shared is None else runner.instance.program.sizes["prepared"])
-
-
 class Programs:
     """The programs of a model, found by signature, least recently used out first; and runners bound to its store."""
 
@@ -206,8 +199,8 @@ class Programs:
 
     def __init__(self, model: Model):
         self.model, self.cache = model, ProgramCache(CACHE_BYTES)
-        self.runners = ProgramCache(CACHE_BYTES, own_bytes)
-        self.prepared: list[weakref.ref[Prepared]] = []         # those that runners hold
+        self.runners = ProgramCache(CACHE_BYTES, lambda runner: program_bytes(runner.instance))
+        self.prepared = Pool()
 
     def program(self, s: Signature) -> Program:
         return self.cache.get(s, lambda: make(self.model, s))
@@ -253,9 +246,7 @@ class Programs:
         """An instance of the program on the model's weights and these data sets."""
         store: WeightStore = self.model.store
         try:
-            program, held = self.sharing(program) if s.kind != "train" else (program, None)
-            given = data if held is None else {**data, **held.memory}
-            instance = store.bind(program, {name: a for name, a in given.items() if name in program.sizes})
+            instance, held = self.prepared.bind(store, program, {name: a for name, a in data.items() if name in program.sizes})
         except DeviceError as error:
             if error.share:
                 error.hint = f"a batch of about {max(1, int(error.share * s.batch))} in the place of {s.batch} may fit"
@@ -276,30 +267,11 @@ class Programs:
         runner.version, runner.generation = store.version, store.generation
         return runner
 
-    def sharing(self, program: Program) -> tuple[Program, Prepared | None]:
-        """A program that reads what is prepared of the weights where others do, too, and that memory; the program itself and None
-        where it prepares nothing, or what cannot be told apart from other things."""
-        store = self.model.store
-        if "prepare" not in program.segments:
-            return program, None
-        from dlcore.runtime.prepared import borrowing, preparing
-        from dlcore.training.prepared import Prepared
-        known = [held for ref in self.prepared if (held := ref()) is not None and held.generation == store.generation]
-        for held in known:
-            if (shared := borrowing(program, held.program)) is not None:
-                held.refresh(store)
-                return shared, held
-        if (shared := borrowing(program, alone := preparing(program))) is None:
-            return program, None
-        held = Prepared(store, alone)
-        self.prepared = [weakref.ref(each) for each in (*known, held)]
-        return shared, held
-
     def refresh(self, runner: Runner) -> None:
         """Packs the weights again where they have changed."""
         if runner.version != self.model.store.version:
-            if runner.prepared is not None:
-                runner.prepared.refresh(self.model.store)
-            elif "prepare" in runner.instance.program.segments:
+            for held in runner.prepared:
+                held.refresh(self.model.store)
+            if "prepare" in runner.instance.program.segments:
                 runner.instance.run("prepare")
             runner.version = self.model.store.version

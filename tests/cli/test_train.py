@@ -208,7 +208,9 @@ def test_info_profile_and_doctor(image_run, dlcore_command):
         assert any(row["segment"] == "update" for row in report["calls"]) == bool(flags)
     table = dlcore_command("profile", folder, "--batch", 8, "--repeats", 2).stdout
     assert "GFLOP/s" in table and "dense_forward" in table
-    checks = json.loads(dlcore_command("doctor", "--json").stdout)["checks"]
+    found = json.loads(dlcore_command("doctor", "--json").stdout)
+    assert found["products"].split(", ")[0] == "float32" and set(found["products"].split(", ")) <= {"float32", "bf16", "int8"}
+    checks = found["checks"]
     assert {check["name"] for check in checks} == {"kernels", "gradients", "threads"} and all(
         check["ok"] for check in checks
     )

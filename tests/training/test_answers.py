@@ -271,10 +271,10 @@ def test_rounded_weights_are_in_memory_once(precision):
     for i in prompt:
         singly.feed([i])
     np.testing.assert_allclose(steps.feed([3]), singly.feed([3]), atol=0.1)
-    start = steps.start[1]
-    if "prepare" in steps.program.segments:
-        assert "prepare" not in start.program.segments
-        assert np.shares_memory(start.buffers["prepared"], steps.instance.buffers["prepared"])
+    assert bool(steps.stepping) == ("prepare" in steps.program.segments)
+    assert steps.stepping[:1] == steps.reading[:1]
+    if steps.stepping:
+        assert np.shares_memory(steps.start[1].buffers["prepared/0"], steps.instance.buffers["prepared/0"])
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
@@ -289,14 +289,28 @@ def test_programs_for_other_batches_share_what_they_prepare(precision):
     for found, wanted in zip(others, made.values(), strict=True):
         np.testing.assert_array_equal(found, wanted)
     runners = [*model._local.made.values(), *model.programs.runners.values()]
-    held = {id(runner.prepared) for runner in runners if runner.prepared is not None}
-    assert len(held) == has(precision) and len([ref for ref in model.programs.prepared if ref() is not None]) == len(held)
+    held = {id(each) for runner in runners for each in runner.prepared}
+    assert len(held) == has(precision) == len(model.programs.prepared.live())
     if held:
-        first = runners[0].instance.buffers["prepared"]
-        assert all(np.shares_memory(first, runner.instance.buffers["prepared"]) for runner in runners)
+        first = runners[0].instance.buffers["prepared/0"]
+        assert all(np.shares_memory(first, runner.instance.buffers["prepared/0"]) for runner in runners)
     model.fit(X, Y, epochs=1, batch_size=8, verbose=0)
     fresh = perceptron()
     fresh.set_weights(model.get_weights())
     fresh.answers_in = precision
     for n in made:
         np.testing.assert_array_equal(model.predict_on_batch(X[:n]), fresh.predict_on_batch(X[:n]))
+
+
+def test_translators_of_other_sizes_share_what_they_prepare():
+    model = translator("transformer", 11, 7, 16, 6, layers=1, width=32, dropout=0.0, heads=2, inner=48, seed=3)
+    model.answers_in = "bf16"
+    source = RNG.integers(1, 11, (2, 16)).astype(np.int32)
+    made = []
+    for steps, rows in ((8, 1), (16, 1), (16, 2)):
+        decoder = Decoder(model, rows, steps, 1, 6)
+        decoder.start(source[:rows, :steps])
+        made.append((decoder, decoder.feed(np.full(rows, 5)).copy()))
+    ways = [decoder.decoder.prepared for decoder, _ in made]
+    assert bool(ways[0]) == has("bf16") and all(way[:1] == ways[0][:1] for way in ways)
+    np.testing.assert_allclose(made[1][1][0], made[2][1][0], atol=0.02)
