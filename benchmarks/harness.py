@@ -15,6 +15,7 @@ of a runner that takes part again are pooled as long as there are at most 64, el
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -98,8 +99,9 @@ class Worker:
     def turn(self, seconds: float) -> None:
         """Draw samples for some seconds."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
-        self.process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # of a worker that ended: what it said last is told below
+            self.process.stdin.write(json.dumps({"seconds": seconds}) + "\n")
+            self.process.stdin.flush()
         answer = self._answer()
         self.samples += answer["samples"]
         self.memory = answer["memory"]
@@ -107,7 +109,8 @@ class Worker:
     def stop(self) -> None:
         """End the process, which ends at the end of its input."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
         self.errors.close()
 
@@ -115,9 +118,10 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            self.process.wait()
+            code = self.process.wait()
             self.errors.seek(0)
-            raise RuntimeError((self.errors.read().strip().splitlines() or ["the worker said nothing"])[-1])
+            said = (self.errors.read().strip().splitlines() or ["the worker said nothing"])[-1]
+            raise RuntimeError(f"{said} (killed by signal {-code})" if code < 0 else said)
         return json.loads(line)
 
 
@@ -348,7 +352,7 @@ def measure(report: Report, case: Case, runners: Sequence[Runner], pythons: dict
                 time.sleep(PAUSE)
                 try:
                     worker.turn(report.seconds)
-                except (RuntimeError, BrokenPipeError) as fault:
+                except RuntimeError as fault:
                     report.failures.append(f"{failure_head(runner, case, threads)}{fault}")
                     workers.remove((runner, worker))
                     worker.stop()
