@@ -36,10 +36,13 @@ class Prepared:
 
 
 class Pool:
-    """What the programs of a model have prepared, as long as somebody holds it.   Several threads may use it."""
+    """What the programs of a model have prepared, as long as somebody holds it.   Several threads may use it.
+
+    latest: what the last one reads, held here, so that texts written one after another prepare once"""
 
     def __init__(self) -> None:
         self.known: list[weakref.ref[Prepared]] = []
+        self.latest: tuple[Prepared, ...] = ()
         self._lock = threading.Lock()
 
     def live(self) -> list[Prepared]:
@@ -60,5 +63,6 @@ class Pool:
             if found.own is not None:
                 used.append(Prepared(store, found.own, found.contents))
                 self.known = [weakref.ref(held) for held in (*known, used[-1])]
+            self.latest = tuple(used)
         memory = {f"prepared/{n}": held.memory for n, held in enumerate(used)}
         return store.bind(found.program, {**data, **memory}), tuple(used)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -275,6 +277,17 @@ def test_rounded_weights_are_in_memory_once(precision):
     assert steps.stepping[:1] == steps.reading[:1]
     if steps.stepping:
         assert np.shares_memory(steps.start[1].buffers["prepared/0"], steps.instance.buffers["prepared/0"])
+
+
+def test_texts_one_after_another_prepare_once():
+    ids = Input((12,), "int32")
+    model = Model(ids, CausalLM(40, 12, 2, 2, 64, 0.0)(ids), seed=1)
+    model.answers_in = "bf16"
+    first = Steps(model, 1, 12)
+    made = [weakref.ref(each) for each in first.stepping]
+    del first
+    gc.collect()
+    assert [ref() for ref in made] == list(Steps(model, 1, 12).stepping) and len(made) == has("bf16")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
