@@ -9,7 +9,7 @@ The sums are of whole numbers and exact in 32 bits, so that no order matters.  `
 weight is stored as q + 128, and 128 times the sum of its row of `a` is taken off again (`offsets`).
 
 A panel holds PANEL columns, four steps of K of each side by side; columns and steps that are not there are weights of 0.  A NaN, or
-an infinity, in a row makes the row's scale NaN or infinite, and its results NaN.
+an infinity, in a row makes the row's scale NaN or infinite, and none of its results is finite.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference (2018), sections
 2.1 to 2.3; scales for each column and row: Dettmers et al., LLM.int8() (2022), section 2.2.
