@@ -71,6 +71,15 @@ def code(x, factor):
 
 
 @helper
+def row_scale(x, i):
+    """The greatest magnitude of x[i], in 127 steps."""
+    top = np.int32(0)
+    for k in range(x.shape[1]):
+        top = max(top, magnitude(x[i, k]))
+    return float_from_bits(top) / GREATEST
+
+
+@helper
 def empty(packed, p):
     """Weights of 0 in panel p."""
     for q in range(packed.shape[1]):
@@ -105,32 +114,25 @@ def quantized_nt(x, packed, scales, begin, end):
         if j1 - j0 < PANEL or K % 4 > 0:
             empty(packed, p)
         for j in range(j0, j1):
-            top = np.int32(0)
-            for k in range(K):
-                top = max(top, magnitude(x[j, k]))
-            scale = float_from_bits(top) / GREATEST
-            factor = inverse(scale)
+            scales[j] = row_scale(x, j)
+            factor = inverse(scales[j])
             for k in range(K):
                 packed[p, k // 4, 4 * (j - j0) + k % 4] = np.uint8(code(x[j, k], factor))
-            scales[j] = scale
 
 
 @kernel(levels=LEVEL)
 def quantized_rows(x, codes, row_scales, offsets):
     K = x.shape[1]
     for m in range(x.shape[0]):
-        top, total = np.int32(0), np.int32(0)
-        for k in range(K):
-            top = max(top, magnitude(x[m, k]))
-        scale = float_from_bits(top) / GREATEST
-        factor = inverse(scale)
+        row_scales[m], total = row_scale(x, m), np.int32(0)
+        factor = inverse(row_scales[m])
         for k in range(K):
             c = np.int32(code(x[m, k], factor) - np.int32(128))
             codes[m, k] = np.int8(c)
             total += c
         for k in range(K, codes.shape[1]):
             codes[m, k] = np.int8(0)
-        row_scales[m], offsets[m] = scale, np.int32(-128) * total
+        offsets[m] = np.int32(-128) * total
 
 
 # ---- multiplying -------------------------------------------------------------------------------------------------

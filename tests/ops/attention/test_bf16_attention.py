@@ -5,30 +5,21 @@ rounded the other way in float32: that is a few of a case's numbers, so errors a
 several blocks of keys, what is rounded depends on the greatest score so far, and errors are those of bf16."""
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ops.at_level import printed
 from ops.attention import bf16_attention
 
 import dlcore
 
-TESTS = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def everything() -> dict:
-    """`bf16_attention` in a process of its own, for the level is chosen when kernels are first asked for."""
-    path = os.pathsep.join([str(Path(dlcore.__file__).parents[1]), str(TESTS)])
-    done = subprocess.run([sys.executable, bf16_attention.__file__], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"DLCORE_CPU_LEVEL": "v4_bf16", "PYTHONPATH": path})
-    if done.returncode and "lacks the instructions" in done.stderr:
-        pytest.skip("this processor has no avx512_bf16")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return printed(bf16_attention.__file__, "v4_bf16", "avx512_bf16")
 
 
 @pytest.fixture

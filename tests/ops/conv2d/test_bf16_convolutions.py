@@ -4,27 +4,14 @@ Every convolution is compared with the exact one of the rounded operands, so the
 elements of K lie side by side, the arithmetic is float32, and so is the comparison."""
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from ops.at_level import printed
 from ops.conv2d import bf16_convolutions
-
-import dlcore
 
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    """`bf16_convolutions` in a process of its own, for the level is chosen when kernels are first asked for."""
-    done = subprocess.run([sys.executable, bf16_convolutions.__file__], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"DLCORE_CPU_LEVEL": "v4_bf16", "PYTHONPATH": str(Path(dlcore.__file__).parents[1])})
-    if done.returncode and "lacks the instructions" in done.stderr:
-        pytest.skip("this processor has no avx512_bf16")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return printed(bf16_convolutions.__file__, "v4_bf16", "avx512_bf16")
 
 
 def of(found: dict, cases: dict) -> dict:

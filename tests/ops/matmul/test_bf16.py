@@ -3,32 +3,15 @@
 Every product is compared with the exact product of the rounded operands, so the tolerance is that of float32 sums."""
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from ops.at_level import printed
 from ops.matmul import bf16_products
-
-import dlcore
-
-
-def run(level: str, *arguments: str) -> subprocess.CompletedProcess:
-    """`bf16_products` in a process of its own, for the level is chosen when kernels are first asked for."""
-    return subprocess.run([sys.executable, bf16_products.__file__, *arguments], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"DLCORE_CPU_LEVEL": level, "PYTHONPATH": str(Path(dlcore.__file__).parents[1])})
 
 
 @pytest.fixture(scope="module")
 def products() -> dict:
-    done = run("v4_bf16")
-    if done.returncode and "lacks the instructions" in done.stderr:
-        pytest.skip("this processor has no avx512_bf16")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return printed(bf16_products.__file__, "v4_bf16", "avx512_bf16")
 
 
 def test_products_of_rounded_operands(products):

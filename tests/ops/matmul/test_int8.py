@@ -3,31 +3,14 @@
 Every product is compared with float64 on the quantized factors, so the tolerance is that of one rounding."""
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from ops.at_level import printed
 from ops.matmul import int8_products
-
-import dlcore
-
-
-def run(level: str) -> subprocess.CompletedProcess:
-    """`int8_products` in a process of its own, for the level is chosen when kernels are first asked for."""
-    return subprocess.run([sys.executable, int8_products.__file__], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"DLCORE_CPU_LEVEL": level, "PYTHONPATH": str(Path(dlcore.__file__).parents[1])})
 
 
 @pytest.fixture(scope="module")
 def products() -> dict:
-    done = run("v4_bf16")
-    if done.returncode and "lacks the instructions" in done.stderr:
-        pytest.skip("this processor has no avx512_vnni")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return printed(int8_products.__file__, "v4_bf16", "avx512_vnni")
 
 
 def test_products_of_quantized_factors(products):
@@ -70,12 +53,9 @@ def test_rows_of_zeros_give_the_bias(products):
 
 
 def test_other_levels_multiply_in_float32():
-    done = run("v3")
-    if done.returncode and "lacks the instructions" in done.stderr:
-        pytest.skip("this processor has no AVX2")
-    found = json.loads(done.stdout)
-    assert not any("int8" in kernel for r in found.values() for kernel in r["kernels"])
-    assert all(r["error"] < 0.05 for name, r in found.items() if not name.startswith("tanh"))
+    made = printed(int8_products.__file__, "v3", "AVX2")
+    assert not any("int8" in kernel for r in made.values() for kernel in r["kernels"])
+    assert all(r["error"] < 0.05 for name, r in made.items() if not name.startswith("tanh"))
 
 
 def test_training_stays_as_it_is():
