@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -120,7 +121,6 @@ def run(direction: str, given: argparse.Namespace, folder: Path) -> dict[str, An
     if given.peer:
         record["torch"] = beside(model, kept, parts.test, folder)
         record["difference"] = record["dlcore"]["bleu"] - record["torch"]["bleu"]
-        record["holds"] = record["difference"] >= -LIMIT
         print(direction, "torch", record["torch"], flush=True)
     return record
 
@@ -135,6 +135,17 @@ def beside(model: Translator, kept: Pairs, test: Any, folder: Path) -> dict[str,
     if abs(again - report["val_loss"]) > 1e-3 * again:
         raise SystemExit(f"the networks differ: PyTorch's loss {report['val_loss']}, with its weights {again}")
     return {**report, "val_loss_in_dlcore": again, **measured(model, test)}
+
+
+def judged(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """For each direction the medians over the seeds, and whether dlcore's is at most LIMIT below PyTorch's."""
+    found: dict[str, Any] = {}
+    for direction in dict.fromkeys(r["direction"] for r in runs):
+        both = [r for r in runs if r["direction"] == direction and "torch" in r]
+        if both:
+            ours, theirs = (statistics.median(r[library]["bleu"] for r in both) for library in ("dlcore", "torch"))
+            found[direction] = {"seeds": [r["seed"] for r in both], "bleu": ours, "torch": theirs, "holds": ours - theirs >= -LIMIT}
+    return found
 
 
 def machine() -> dict[str, Any]:
@@ -156,7 +167,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=HERE.parent / "results")
     given = parser.parse_args()
-    path = given.out / "translate.json"
+    path, found = given.out / "translate.json", []
     for direction in given.directions.split(","):
         folder = given.work / f"{direction}-{given.seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -165,8 +176,10 @@ def main() -> int:
             continue
         found = json.loads(path.read_text())["runs"] if path.exists() else []
         found = [r for r in found if (r["direction"], r["seed"]) != (direction, given.seed)] + [record]
-        path.write_text(json.dumps({"runs": found}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return int(given.stage == "all" and not all(r.get("holds", True) for r in found))
+        report = {"medians": judged(found), "runs": found}
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(direction, "medians", report["medians"][direction] if given.peer else "of no peer", flush=True)
+    return int(given.stage == "all" and not all(each["holds"] for each in judged(found).values()))
 
 
 if __name__ == "__main__":
