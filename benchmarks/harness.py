@@ -9,7 +9,8 @@ A step's limit is the longer of two times: its operations at the machine's peak 
 that it reads from memory, where a case states them, at the memory's best rate.
 
 Long steps, a few runners at a time: `--case TEXT --runner NAME --merge` adds a call's records to those of earlier calls.  Samples
-of a runner that takes part again are pooled as long as there are at most 64, else the newer record stays.
+of a runner that takes part again are pooled as long as there are at most 64, else the newer record stays; how many times faster
+dlcore is than a peer is by the medians of calls that both took part in.
 """
 
 from __future__ import annotations
@@ -160,6 +161,7 @@ class Report:
     def merge(self, earlier: dict[str, Any]) -> None:
         """Take in what an earlier call found."""
         self.calls += earlier.get("calls", 1)
+        self.records = [record | {"by_call": {str(self.calls): record["median"]}} for record in self.records]
         extremes: dict[tuple[str, int], dict[str, Any]] = {}
         for row in earlier["limits"] + self.limits:
             seen = extremes.setdefault((row["limit"], row["threads"]), dict(row))
@@ -244,9 +246,16 @@ class Report:
 
     @staticmethod
     def _ratio(records: Sequence[dict[str, Any]], case: str) -> str:
-        ours = [r["median"] for r in records if r["case"] == case and r["peer"] == "dlcore"]
-        peers = [r["median"] for r in records if r["case"] == case and r["peer"] != "dlcore"]
-        return f"{min(peers) / min(ours):.2f} times faster" if ours and peers else ""
+        """Of medians of one call each: a peer is compared with what took turns with it, by the median of its calls."""
+        ours: dict[str, float] = {}
+        for record in records:
+            if record["case"] == case and record["peer"] == "dlcore":
+                for call, median in by_call(record).items():
+                    ours[call] = min(median, ours.get(call, math.inf))
+        peers = [r for r in records if r["case"] == case and r["peer"] != "dlcore"]
+        ratios = [[median / ours[call] for call, median in by_call(r).items() if call in ours] for r in peers]
+        found = [statistics.median(each) for each in ratios if each]
+        return f"{min(found):.2f} times faster" if found else ""
 
 
 def micro(seconds: float) -> str:
@@ -258,6 +267,11 @@ def micro(seconds: float) -> str:
 def identity(record: dict[str, Any]) -> tuple[str, str, int]:
     """What a record is of: runner, case, threads."""
     return record["runner"], record["case"], record["threads"]
+
+
+def by_call(record: dict[str, Any]) -> dict[str, float]:
+    """The median of each call that a record is of."""
+    return record.get("by_call", {"1": record["median"]})
 
 
 def failure_head(runner: Any, case: Any, threads: int) -> str:
@@ -282,7 +296,8 @@ def pooled(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
     if not old or old["version"] != new["version"] or not ("kept" in old and "kept" in new):
         return new
     samples = old["kept"] + new["kept"]
-    return {**new, **summary(samples), "memory": max(old["memory"], new["memory"])} if len(samples) <= KEPT else new
+    both = {**summary(samples), "by_call": by_call(old) | by_call(new), "memory": max(old["memory"], new["memory"])}
+    return new | both if len(samples) <= KEPT else new
 
 
 def machine() -> dict[str, Any]:

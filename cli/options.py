@@ -160,7 +160,8 @@ def machine(command: Callable[..., Any]) -> Callable[..., Any]:
     return device(command)
 
 
-ANSWERS = ("float32", "bf16", "tf32x3", "int8")
+TRAINING = ("float32", "bf16", "tf32x3")  # as dlcore.graph.spec has them, which --help does not wait for
+ANSWERS = (*TRAINING, "int8")
 
 
 def precision(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -261,7 +262,7 @@ def recipe(command: Callable[..., Any]) -> Callable[..., Any]:
             "--ema", type=Finite(0, 1, closed=True), metavar="MOMENTUM",
             help="Keep averages of the weights, and use them: 0.999.",
         ),
-        click.option("--precision", type=click.Choice(("float32", "bf16", "tf32x3")), help="Of the products of training steps."),
+        click.option("--precision", type=click.Choice(TRAINING), help="Of the products of training steps."),
         click.option(
             "--monitor", metavar="METRIC",
             help="What early stopping and the kept weights go by.  [default: val_loss]",

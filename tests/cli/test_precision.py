@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from conftest import DATA
 
+from dlcore.cli import options
 from dlcore.cli.main import run
+from dlcore.graph.spec import PRODUCTS, TRAINING
 from dlcore.runtime import kernel_table
 from dlcore.training.answers import missing
 
@@ -37,6 +39,10 @@ def printed(capsys, *words):
     assert run([*words, "--json"]) == 0
     told = capsys.readouterr()
     return json.loads(told.out), told.err
+
+
+def test_choices_are_those_that_there_are():
+    assert options.TRAINING == TRAINING and set(options.ANSWERS) == set(PRODUCTS)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8", "tf32x3"])
